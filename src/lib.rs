@@ -1,0 +1,2 @@
+//! meerkat: an XMPP server for Linux.
+#![deny(unsafe_code)]
