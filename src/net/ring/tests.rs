@@ -1,0 +1,172 @@
+//! The ring against real sockets of this machine.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpListener;
+use std::net::TcpStream;
+
+use super::*;
+
+const PATIENCE: Option<Duration> = Some(Duration::from_secs(5));
+
+fn ring() -> (Ring, Buffers) {
+    Ring::new(Arc::new(Waker::new().expect("eventfd"))).expect("io_uring")
+}
+
+fn next(ring: &mut Ring) -> Event {
+    for _ in 0..8 {
+        if let Some(event) = ring.next_event() {
+            return event;
+        }
+        ring.wait(PATIENCE).expect("wait");
+    }
+    panic!("nothing happened");
+}
+
+fn accepted(ring: &mut Ring) -> (TcpStream, OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    ring.accept(3, listener.as_raw_fd());
+    ring.wait(Some(Duration::ZERO)).expect("submit");
+    let client = TcpStream::connect(address).expect("connect");
+    let Event::Accepted {
+        listener: 3,
+        result: Ok((socket, peer)),
+    } = next(ring)
+    else {
+        panic!("not accepted");
+    };
+    assert_eq!(peer, client.local_addr().expect("address"));
+    (client, socket)
+}
+
+#[test]
+fn accepts_receives_and_sends() {
+    let (mut ring, mut buffers) = ring();
+    let (mut client, socket) = accepted(&mut ring);
+    let key = Key {
+        slot: 7,
+        generation: 9,
+    };
+    ring.receive(key, socket.as_raw_fd(), Reception::Many);
+    client.write_all(b"hello").expect("write");
+    let Event::Received {
+        key: who,
+        outcome: Received::Bytes(id, length),
+        armed,
+    } = next(&mut ring)
+    else {
+        panic!("no bytes");
+    };
+    assert_eq!(
+        (who, armed, &*buffers.bytes(id, length)),
+        (key, true, &b"hello"[..])
+    );
+    buffers.give_back(id);
+
+    ring.send(key, socket.as_raw_fd(), b"xxworld".to_vec(), 2);
+    let Event::Sent {
+        key: who,
+        buffer,
+        from,
+        result,
+    } = next(&mut ring)
+    else {
+        panic!("not sent");
+    };
+    assert_eq!(
+        (who, from, result.expect("sent"), buffer.len()),
+        (key, 2, 5, 7)
+    );
+    let mut got = [0; 5];
+    client.read_exact(&mut got).expect("read");
+    assert_eq!(&got, b"world");
+
+    drop(client);
+    let Event::Received {
+        outcome: Received::End,
+        armed: false,
+        ..
+    } = next(&mut ring)
+    else {
+        panic!("no end");
+    };
+}
+
+#[test]
+fn one_read_of_a_given_size() {
+    let (mut ring, mut buffers) = ring();
+    let (mut client, socket) = accepted(&mut ring);
+    let key = Key {
+        slot: 1,
+        generation: 1,
+    };
+    client.write_all(b"abcdef").expect("write");
+    ring.receive(key, socket.as_raw_fd(), Reception::Once(4));
+    let Event::Received {
+        outcome: Received::Bytes(id, length),
+        armed: false,
+        ..
+    } = next(&mut ring)
+    else {
+        panic!("no bytes");
+    };
+    assert_eq!(&*buffers.bytes(id, length), b"abcd");
+}
+
+#[test]
+fn a_cancelled_receive_says_so() {
+    let (mut ring, _buffers) = ring();
+    let (_client, socket) = accepted(&mut ring);
+    let key = Key {
+        slot: 1,
+        generation: 1,
+    };
+    ring.receive(key, socket.as_raw_fd(), Reception::Many);
+    ring.cancel_receive(key);
+    let Event::Received {
+        outcome: Received::Cancelled,
+        armed: false,
+        ..
+    } = next(&mut ring)
+    else {
+        panic!("not cancelled");
+    };
+}
+
+#[test]
+fn a_wake_ends_the_sleep() {
+    let waker = Arc::new(Waker::new().expect("eventfd"));
+    let (mut ring, _buffers) = Ring::new(Arc::clone(&waker)).expect("io_uring");
+    for _ in 0..3 {
+        waker.park();
+        let other = Arc::clone(&waker);
+        let thread = std::thread::spawn(move || other.wake());
+        assert!(matches!(next(&mut ring), Event::Woken));
+        thread.join().expect("joined");
+    }
+}
+
+#[test]
+fn every_buffer_comes_round_again() {
+    let (mut ring, mut buffers) = ring();
+    let (mut client, socket) = accepted(&mut ring);
+    let key = Key {
+        slot: 1,
+        generation: 1,
+    };
+    ring.receive(key, socket.as_raw_fd(), Reception::Many);
+    for round in 0..2000u32 {
+        client.write_all(&round.to_be_bytes()).expect("write");
+        let Event::Received {
+            outcome: Received::Bytes(id, 4),
+            armed: true,
+            ..
+        } = next(&mut ring)
+        else {
+            panic!("no bytes in round {round}");
+        };
+        assert_eq!(&*buffers.bytes(id, 4), round.to_be_bytes());
+        buffers.give_back(id);
+    }
+}
