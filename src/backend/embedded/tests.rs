@@ -1,0 +1,237 @@
+//! The store as its users see it: order, groups, durability, other processes.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::time::Instant;
+
+use super::*;
+use crate::base::data_dir::tests::Scratch;
+use crate::store::conformance::id;
+use crate::store::conformance::scram;
+
+fn create(user: &str) -> Request {
+    Request::Create {
+        id: id(user),
+        credentials: scram(user),
+        created_at: 1,
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_reopening() {
+    let scratch = Scratch::new("reopen");
+    let data = scratch.path().join("data");
+    let store = Store::open(&data).expect("made");
+    assert!(matches!(
+        store.handle().call(create("romeo")),
+        Ok(Response::Done)
+    ));
+    store.close();
+    assert_eq!(fs::metadata(&data).expect("there").mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(data.join(FILE_NAME)).expect("there").mode() & 0o777,
+        0o600
+    );
+    let store = Store::open(&data).expect("reopened");
+    for file in fs::read_dir(&data).expect("a folder") {
+        let file = file.expect("readable");
+        let mode = file.metadata().expect("there").mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.path().display());
+    }
+    let lookup = store.handle().call(Request::Lookup { id: id("romeo") });
+    assert!(matches!(lookup, Ok(Response::Credentials(Some(_)))));
+    assert!(matches!(
+        store.handle().call(create("romeo")),
+        Ok(Response::AlreadyExists)
+    ));
+}
+
+#[test]
+fn every_request_is_answered_once_and_in_order() {
+    let scratch = Scratch::new("order");
+    let store = Store::open(scratch.path()).expect("made");
+    let handle = store.handle();
+    let (sender, answers) = mpsc::channel();
+    let ask = |number: usize, request: Request| {
+        let sender = sender.clone();
+        let reply = move |result| sender.send((number, result)).expect("the test listens");
+        handle
+            .submit_waiting(request, Box::new(reply))
+            .expect("open");
+    };
+    // Reads between writes of the same account: each sees exactly what came before it.
+    for round in 0..500 {
+        let user = format!("u{round}");
+        ask(round * 4, Request::Exists { id: id(&user) });
+        ask(round * 4 + 1, create(&user));
+        ask(round * 4 + 2, Request::Exists { id: id(&user) });
+        ask(round * 4 + 3, create(&user));
+    }
+    store.close();
+    drop(sender);
+    let answers: Vec<_> = answers.iter().collect();
+    assert_eq!(answers.len(), 2000);
+    for (place, (number, answer)) in answers.into_iter().enumerate() {
+        assert_eq!(place, number);
+        let as_expected = match number % 4 {
+            0 => matches!(answer, Ok(Response::Exists(false))),
+            1 => matches!(answer, Ok(Response::Done)),
+            2 => matches!(answer, Ok(Response::Exists(true))),
+            _ => matches!(answer, Ok(Response::AlreadyExists)),
+        };
+        assert!(as_expected, "{number}: {answer:?}");
+    }
+}
+
+#[test]
+fn one_bad_request_does_not_fail_its_neighbours() {
+    let scratch = Scratch::new("neighbours");
+    let store = Store::open(scratch.path()).expect("made");
+    let (sender, answers) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let handle = store.handle();
+    // Holds the thread, so that the rest becomes one group.
+    let hold = move |_| released.recv().expect("the test releases");
+    handle
+        .submit(Request::Count { host: None }, Box::new(hold))
+        .expect("room");
+    let too_long = crate::proto::sasl::keys::Credentials::Scram {
+        sha1: Some(crate::proto::sasl::keys::ScramKeys {
+            salt: vec![0; 300].into(),
+            iterations: 1,
+            stored_key: Box::from([0; 20]),
+            server_key: Box::from([0; 20]),
+        }),
+        sha256: None,
+        sha512: None,
+    };
+    let bad = Request::Create {
+        id: id("bad"),
+        credentials: too_long,
+        created_at: 1,
+    };
+    for request in [create("before"), bad, create("behind")] {
+        let sender = sender.clone();
+        let reply = move |result| sender.send(result).expect("the test listens");
+        handle.submit(request, Box::new(reply)).expect("room");
+    }
+    release.send(()).expect("held");
+    assert!(matches!(answers.recv(), Ok(Ok(Response::Done))));
+    assert!(matches!(answers.recv(), Ok(Err(StoreError::Failed { .. }))));
+    assert!(matches!(answers.recv(), Ok(Ok(Response::Done))));
+    assert!(matches!(
+        handle.call(Request::Count { host: None }),
+        Ok(Response::Count(2))
+    ));
+}
+
+#[test]
+fn a_full_queue_and_a_closed_store_are_said() {
+    let scratch = Scratch::new("full");
+    let store = Store::open(scratch.path()).expect("made");
+    let handle = store.handle();
+    let (started, has_started) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let hold = move |_| {
+        started.send(()).expect("the test listens");
+        released.recv().expect("the test releases");
+    };
+    handle
+        .submit(Request::Count { host: None }, Box::new(hold))
+        .expect("room");
+    has_started.recv().expect("held");
+    for _ in 0..QUEUE_REQUESTS_MAX {
+        handle
+            .submit(Request::Count { host: None }, Box::new(|_| ()))
+            .expect("room");
+    }
+    let never = |_| panic!("a refused request has no answer");
+    let refused = handle.submit(Request::Count { host: None }, Box::new(never));
+    assert_eq!(refused, Err(Refused::Busy));
+    release.send(()).expect("held");
+    store.close();
+    let refused = handle.submit(Request::Count { host: None }, Box::new(never));
+    assert_eq!(refused, Err(Refused::Stopped));
+    assert!(matches!(
+        handle.call(Request::Count { host: None }),
+        Err(StoreError::Stopped)
+    ));
+}
+
+#[test]
+fn a_panicking_reply_does_not_end_the_store() {
+    let scratch = Scratch::new("panic");
+    let store = Store::open(scratch.path()).expect("made");
+    let reply = Box::new(|_| panic!("on purpose"));
+    store
+        .handle()
+        .submit(Request::Count { host: None }, reply)
+        .expect("room");
+    assert!(matches!(
+        store.handle().call(create("romeo")),
+        Ok(Response::Done)
+    ));
+}
+
+#[test]
+fn changes_of_another_process_are_noticed() {
+    let scratch = Scratch::new("outside");
+    let server = Store::open(scratch.path()).expect("made");
+    let handle = server.handle();
+    assert!(matches!(handle.call(create("own")), Ok(Response::Done)));
+    let seen = handle.changed_outside();
+    assert!(matches!(
+        handle.call(Request::Count { host: None }),
+        Ok(Response::Count(1))
+    ));
+    assert_eq!(
+        handle.changed_outside(),
+        seen,
+        "its own writes are none of another's"
+    );
+
+    let command_line = Store::open(scratch.path()).expect("opened beside it");
+    assert!(matches!(
+        command_line.handle().call(create("other")),
+        Ok(Response::Done)
+    ));
+    // With the next request at once.
+    let found = handle.call(Request::Exists { id: id("other") });
+    assert!(matches!(found, Ok(Response::Exists(true))));
+    assert_ne!(handle.changed_outside(), seen);
+    // And without one after a moment: this is a wait for an event, bounded in case it never comes.
+    let seen = handle.changed_outside();
+    assert!(matches!(
+        command_line.handle().call(create("third")),
+        Ok(Response::Done)
+    ));
+    let limit = Instant::now() + Duration::from_secs(20);
+    while handle.changed_outside() == seen {
+        assert!(Instant::now() < limit, "an idle store never looked");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn two_processes_write_at_the_same_time() {
+    let scratch = Scratch::new("beside");
+    let stores = [
+        Store::open(scratch.path()).expect("made"),
+        Store::open(scratch.path()).expect("opened beside it"),
+    ];
+    std::thread::scope(|scope| {
+        for (number, store) in stores.iter().enumerate() {
+            let handle = store.handle();
+            scope.spawn(move || {
+                for account in 0..200 {
+                    let answer = handle.call(create(&format!("{number}-{account}")));
+                    assert!(matches!(answer, Ok(Response::Done)), "{answer:?}");
+                }
+            });
+        }
+    });
+    let count = stores[0].handle().call(Request::Count { host: None });
+    assert!(matches!(count, Ok(Response::Count(400))));
+}

@@ -1,0 +1,239 @@
+//! The store's thread: takes what waits in the queue, commits its writes in one transaction, then
+//! answers.
+//!
+//! Under load the queue fills while a commit is flushed, so groups grow by themselves and nothing
+//! ever waits for a group to become full.
+
+use std::mem;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use crossbeam_channel::RecvTimeoutError;
+
+use super::Reply;
+use super::accounts::Database;
+use super::schema::failed;
+use crate::store::AccountStore;
+use crate::store::Request;
+use crate::store::Response;
+use crate::store::StoreError;
+
+/// Most requests in one group: bounds how long the first of them waits for its answer, and how long
+/// other processes wait for the write lock (512 rows take 5 ms).
+const GROUP_REQUESTS_MAX: usize = 512;
+
+/// How often an idle store looks for changes of other processes; a busy one looks with each group.
+const OUTSIDE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the queue carries.
+pub(super) enum Order {
+    /// Carry out a request.
+    Do(Job),
+    /// Answer what came before this, then end.
+    Stop,
+}
+
+impl Order {
+    /// Drops the order without an answer.
+    pub(super) fn forget(self) {
+        match self {
+            Self::Do(mut job) => job.reply = None,
+            Self::Stop => {}
+        }
+    }
+}
+
+/// A request with the way back. Answers [`StoreError::Stopped`] when dropped unanswered, so that
+/// nobody waits for an answer that cannot come.
+pub(super) struct Job {
+    request: Request,
+    reply: Option<Reply>,
+}
+
+impl Job {
+    pub(super) fn new(request: Request, reply: Reply) -> Self {
+        Self {
+            request,
+            reply: Some(reply),
+        }
+    }
+
+    fn answer(mut self, result: Result<Response, StoreError>) {
+        self.reply_once(result);
+    }
+
+    fn reply_once(&mut self, result: Result<Response, StoreError>) {
+        let Some(reply) = self.reply.take() else {
+            return;
+        };
+        if catch_unwind(AssertUnwindSafe(|| reply(result))).is_err() {
+            tracing::error!("a reply to a store request panicked; the store goes on");
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.reply_once(Err(StoreError::Stopped));
+    }
+}
+
+/// Owns the open file. Lives on: the store's thread.
+pub(super) struct Worker {
+    database: Database,
+    queue: Receiver<Order>,
+    changed_outside: Arc<AtomicU64>,
+    /// SQLite's `data_version` when last looked at: changes with other connections' commits only.
+    data_version: Option<i64>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        database: Database,
+        queue: Receiver<Order>,
+        changed_outside: Arc<AtomicU64>,
+    ) -> Self {
+        let mut worker = Self {
+            database,
+            queue,
+            changed_outside,
+            data_version: None,
+        };
+        worker.data_version = worker.read_data_version();
+        worker
+    }
+
+    /// Until told to stop, or until the last handle is gone.
+    pub(super) fn run(mut self) {
+        let mut group = Vec::with_capacity(GROUP_REQUESTS_MAX);
+        loop {
+            match self.queue.recv_timeout(OUTSIDE_CHECK_INTERVAL) {
+                Ok(Order::Do(job)) => group.push(job),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.notice_outside_changes();
+                    continue;
+                }
+            }
+            let stop = self.fill(&mut group);
+            self.notice_outside_changes();
+            self.carry_out(mem::take(&mut group));
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Takes what waits, up to a full group; `true` where the order to stop was among it.
+    fn fill(&mut self, group: &mut Vec<Job>) -> bool {
+        while group.len() < GROUP_REQUESTS_MAX {
+            match self.queue.try_recv() {
+                Ok(Order::Do(job)) => group.push(job),
+                Ok(Order::Stop) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    fn carry_out(&mut self, mut group: Vec<Job>) {
+        let first_write = group.iter().position(|job| job.request.is_write());
+        let from_first_write = group.split_off(first_write.unwrap_or(group.len()));
+        for job in group {
+            let result = self.database.perform(&job.request);
+            job.answer(result);
+        }
+        if !from_first_write.is_empty() {
+            self.write(from_first_write);
+        }
+    }
+
+    /// Everything in one transaction; where that fails, each request in one of its own, so that one
+    /// request cannot make its neighbours fail.
+    fn write(&mut self, group: Vec<Job>) {
+        match self.commit(&group) {
+            Ok(results) => {
+                for (job, result) in group.into_iter().zip(results) {
+                    job.answer(result);
+                }
+            }
+            // Alone, each would only wait for the same lock again.
+            Err(StoreError::Locked) => {
+                for job in group {
+                    job.answer(Err(StoreError::Locked));
+                }
+            }
+            Err(error) if group.len() == 1 => {
+                for job in group {
+                    job.answer(Err(error.clone()));
+                }
+            }
+            Err(_) => {
+                for job in group {
+                    self.write(vec![job]);
+                }
+            }
+        }
+    }
+
+    /// One result for each request, all of them on the disk; or an error, and nothing happened.
+    fn commit(&mut self, group: &[Job]) -> Result<Vec<Result<Response, StoreError>>, StoreError> {
+        self.execute("begin a transaction", "BEGIN IMMEDIATE")?;
+        let done = self.perform_all(group).and_then(|results| {
+            self.execute("commit", "COMMIT")?;
+            Ok(results)
+        });
+        // After some errors (a full disk) SQLite has rolled back by itself.
+        if done.is_err() && !self.database.connection.is_autocommit() {
+            self.execute("roll back", "ROLLBACK")?;
+        }
+        done
+    }
+
+    fn perform_all(
+        &mut self,
+        group: &[Job],
+    ) -> Result<Vec<Result<Response, StoreError>>, StoreError> {
+        let mut results = Vec::with_capacity(group.len());
+        for job in group {
+            let result = self.database.perform(&job.request);
+            match result {
+                Err(error) if job.request.is_write() => return Err(error),
+                result => results.push(result),
+            }
+        }
+        Ok(results)
+    }
+
+    fn execute(&mut self, doing: &'static str, sql: &str) -> Result<(), StoreError> {
+        self.database
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(drop)
+            .map_err(|error| failed(doing, &error))
+    }
+
+    fn notice_outside_changes(&mut self) {
+        let version = self.read_data_version();
+        if version != self.data_version {
+            self.data_version = version;
+            self.changed_outside.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn read_data_version(&mut self) -> Option<i64> {
+        let statement = self
+            .database
+            .connection
+            .prepare_cached("PRAGMA data_version");
+        statement
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .ok()
+    }
+}

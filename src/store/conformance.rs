@@ -1,0 +1,168 @@
+//! The contract of every store as a test: each implementation calls it with an empty store.
+
+use crate::proto::sasl::keys::Credentials;
+use crate::proto::sasl::keys::Hash;
+use crate::proto::sasl::keys::ScramKeys;
+use crate::store::AccountId;
+use crate::store::AccountStore;
+use crate::store::Request;
+use crate::store::Response;
+use crate::store::accounts::ACCOUNT_PAGE_ROWS_MAX;
+
+/// Keys of one hash, cheap enough for a test.
+pub(crate) fn scram(password: &str) -> Credentials {
+    let keys = |hash| ScramKeys::derive(hash, password, b"salt of a test", 1).ok();
+    Credentials::Scram {
+        sha1: keys(Hash::Sha1),
+        sha256: keys(Hash::Sha256),
+        sha512: None,
+    }
+}
+
+/// An account of example.org.
+pub(crate) fn id(user: &str) -> AccountId {
+    AccountId::from_prepared(user, "example.org")
+}
+
+/// Runs the whole contract of [`AccountStore`] on an empty store.
+pub(crate) fn accounts(store: &mut dyn AccountStore) {
+    life_of_an_account(store);
+    assert_eq!(
+        store.count(None),
+        Ok(0),
+        "the contract starts and ends with an empty store"
+    );
+    pages(store);
+    requests(store);
+}
+
+fn life_of_an_account(store: &mut dyn AccountStore) {
+    let romeo = id("romeo");
+    assert_eq!(store.exists(&romeo), Ok(false));
+    assert!(store.lookup(&romeo).is_ok_and(|found| found.is_none()));
+    assert_eq!(store.set_credentials(&romeo, &scram("x")), Ok(false));
+    assert_eq!(store.delete(&romeo), Ok(false));
+
+    assert_eq!(store.create(&romeo, &scram("first"), 17), Ok(true));
+    assert_eq!(store.create(&romeo, &scram("second"), 18), Ok(false));
+    assert_eq!(store.exists(&romeo), Ok(true));
+    assert!(
+        same(store.lookup(&romeo).ok().flatten(), "first"),
+        "the second create changed it"
+    );
+
+    assert_eq!(store.set_credentials(&romeo, &scram("third")), Ok(true));
+    assert!(same(store.lookup(&romeo).ok().flatten(), "third"));
+    let rows = store.list(None, None, 10).unwrap_or_default();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&rows[0].id, rows[0].created_at),
+        (&romeo, 17),
+        "a new password is no new account"
+    );
+
+    assert_eq!(store.delete(&romeo), Ok(true));
+    assert_eq!(store.exists(&romeo), Ok(false));
+}
+
+fn pages(store: &mut dyn AccountStore) {
+    // Made out of order; "b" on another host sorts behind all of example.org.
+    for user in ["c", "a", "\u{e9}", "b"] {
+        assert_eq!(store.create(&id(user), &scram(user), 1), Ok(true));
+    }
+    assert_eq!(
+        store.create(&AccountId::from_prepared("b", "zzz"), &scram("b"), 1),
+        Ok(true)
+    );
+    let names = |rows: Vec<crate::store::AccountRow>| -> Vec<String> {
+        rows.iter().map(|row| row.id.to_string()).collect()
+    };
+    let all = names(store.list(None, None, 100).unwrap_or_default());
+    let in_order = [
+        "a@example.org",
+        "b@example.org",
+        "c@example.org",
+        "\u{e9}@example.org",
+    ];
+    assert_eq!(all[..4], in_order);
+    assert_eq!(all[4], "b@zzz");
+    let second = names(store.list(None, Some(&id("b")), 2).unwrap_or_default());
+    assert_eq!(second, in_order[2..]);
+    let other = names(store.list(Some("zzz"), None, 100).unwrap_or_default());
+    assert_eq!(other, ["b@zzz"]);
+    let other = names(
+        store
+            .list(Some("zzz"), Some(&id("b")), 100)
+            .unwrap_or_default(),
+    );
+    assert_eq!(
+        other,
+        ["b@zzz"],
+        "'after' may be of a host before the one that is listed"
+    );
+    let behind = AccountId::from_prepared("a", "zzz");
+    let none = names(
+        store
+            .list(Some("example.org"), Some(&behind), 100)
+            .unwrap_or_default(),
+    );
+    assert!(none.is_empty());
+    let past = names(
+        store
+            .list(Some("example.org"), Some(&id("\u{e9}")), 9)
+            .unwrap_or_default(),
+    );
+    assert!(past.is_empty());
+    assert_eq!(store.count(None), Ok(5));
+    assert_eq!(store.count(Some("zzz")), Ok(1));
+    assert_eq!(store.count(Some("nowhere")), Ok(0));
+}
+
+fn requests(store: &mut dyn AccountStore) {
+    let id = id("juliet");
+    let create = Request::Create {
+        id: id.clone(),
+        credentials: scram("r"),
+        created_at: 5,
+    };
+    assert!(create.is_write());
+    assert!(matches!(store.perform(&create), Ok(Response::Done)));
+    assert!(matches!(
+        store.perform(&create),
+        Ok(Response::AlreadyExists)
+    ));
+    let lookup = Request::Lookup { id: id.clone() };
+    assert!(!lookup.is_write());
+    assert!(matches!(
+        store.perform(&lookup),
+        Ok(Response::Credentials(Some(_)))
+    ));
+    let exists = Request::Exists { id: id.clone() };
+    assert!(matches!(store.perform(&exists), Ok(Response::Exists(true))));
+    let count = Request::Count { host: None };
+    assert!(matches!(store.perform(&count), Ok(Response::Count(6))));
+    let list = Request::List {
+        host: None,
+        after: None,
+        rows: ACCOUNT_PAGE_ROWS_MAX + 1,
+    };
+    assert!(matches!(store.perform(&list), Ok(Response::Page(rows)) if rows.len() == 6));
+    let delete = Request::Delete { id };
+    assert!(matches!(store.perform(&delete), Ok(Response::Done)));
+    assert!(matches!(
+        store.perform(&delete),
+        Ok(Response::NoSuchAccount)
+    ));
+}
+
+fn same(found: Option<Credentials>, password: &str) -> bool {
+    let Some(Credentials::Scram {
+        sha1: Some(sha1),
+        sha256: Some(sha256),
+        sha512: None,
+    }) = found
+    else {
+        return false;
+    };
+    sha1.verify_password(Hash::Sha1, password) && sha256.verify_password(Hash::Sha256, password)
+}
