@@ -1,0 +1,99 @@
+//! The system calls of the preflight, behind safe functions: resource limits and CPU affinity.
+
+use std::io;
+
+/// CPUs a mask has room for: the most that any kernel is built for.
+const CPUS_MAX: usize = 8192;
+
+/// A limit of setrlimit(2) that the server cares about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Open files, and so connections: `RLIMIT_NOFILE`.
+    OpenFiles,
+    /// Locked memory in bytes: `RLIMIT_MEMLOCK`.
+    LockedMemory,
+}
+
+/// Both halves of a limit; `u64::MAX` is "unlimited".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What holds now.
+    pub soft: u64,
+    /// Up to where the process may raise it.
+    pub hard: u64,
+}
+
+/// Reads a limit of this process.
+pub fn limit(resource: Resource) -> io::Result<Limit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit to a place that holds one.
+    let answer = unsafe { libc::getrlimit(resource.number(), &raw mut limit) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Limit {
+        soft: limit.rlim_cur,
+        hard: limit.rlim_max,
+    })
+}
+
+/// Sets a limit of this process.
+pub fn set_limit(resource: Resource, limit: Limit) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: limit.soft,
+        rlim_max: limit.hard,
+    };
+    // SAFETY: the kernel reads one rlimit from a place that holds one.
+    let answer = unsafe { libc::setrlimit(resource.number(), &raw const limit) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The CPUs this process may run on, in ascending order.
+pub fn affinity() -> io::Result<Vec<usize>> {
+    let mut mask = [0u64; CPUS_MAX / u64::BITS as usize];
+    // SAFETY: the kernel writes at most the given number of bytes, which is that of the mask.
+    let answer =
+        unsafe { libc::sched_getaffinity(0, size_of_val(&mask), mask.as_mut_ptr().cast()) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let is_set = |cpu: &usize| mask[cpu / 64] & (1 << (cpu % 64)) != 0;
+    Ok((0..CPUS_MAX).filter(is_set).collect())
+}
+
+impl Resource {
+    fn number(self) -> libc::__rlimit_resource_t {
+        match self {
+            Self::OpenFiles => libc::RLIMIT_NOFILE,
+            Self::LockedMemory => libc::RLIMIT_MEMLOCK,
+        }
+    }
+}
+
+const _: () = assert!(libc::RLIM_INFINITY == u64::MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_read_back_as_set() {
+        let before = limit(Resource::OpenFiles).expect("every process may read its limits");
+        assert!(before.soft > 0 && before.soft <= before.hard);
+        set_limit(Resource::OpenFiles, before).expect("every process may keep its limits");
+        assert_eq!(limit(Resource::OpenFiles).expect("as before"), before);
+    }
+
+    #[test]
+    fn this_thread_runs_somewhere() {
+        let cpus = affinity().expect("every process may read its affinity");
+        assert!(!cpus.is_empty() && cpus.is_sorted());
+    }
+}
