@@ -1,0 +1,238 @@
+//! Which options do something in this version.
+//!
+//! Nothing that is accepted may be without effect in silence. [`TABLE`] says what works; every
+//! other key that a file holds is named in a [`Notice`](super::Notice). When a feature starts to
+//! work, its line here changes in the same commit.
+
+use std::collections::BTreeSet;
+
+use super::Config;
+use super::access::Clause;
+use super::access::Granted;
+use super::check::Check;
+use super::error::Level;
+use super::listen::ShaperChoice;
+use super::tree::Entry;
+use super::tree::Node;
+use super::tree::Value;
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// What the documentation says, unless a longer path in the table says otherwise.
+    Works,
+    /// Nothing, because of this. Each key below it is named.
+    NoEffect(&'static str),
+    /// Nothing; the table is named as a whole.
+    NotServed(&'static str),
+}
+
+use Effect::NoEffect;
+use Effect::NotServed;
+use Effect::Works;
+
+const NOT_SERVED: &str = "this version does not serve such listeners";
+const NOT_IMPLEMENTED: &str = "this version does not have it";
+const OTHER_LIBRARY: &str = "it belongs to MongooseIM's TLS libraries";
+const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field Diffie-Hellman";
+const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
+const UNASKED: &str = "nothing that works in this version asks for it";
+
+/// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
+const TABLE: &[(&str, Effect)] = &[
+    ("general.loglevel", Works),
+    ("general.hosts", Works),
+    ("general.default_server_domain", Works),
+    ("general.language", Works),
+    ("general.hide_service_name", Works),
+    ("runtime", Works),
+    ("listen.c2s", Works),
+    ("listen.*.tls.dhfile", NoEffect(NO_FINITE_FIELD)),
+    ("listen.*.tls.module", NoEffect(OTHER_LIBRARY)),
+    ("listen.*.tls.protocol_options", NoEffect(OTHER_LIBRARY)),
+    ("listen.s2s", NotServed(NOT_SERVED)),
+    ("listen.service", NotServed(NOT_SERVED)),
+    ("listen.service.max_fsm_queue", NoEffect(OUTBOUND_BUFFER)),
+    ("listen.component", NotServed(NOT_SERVED)),
+    ("listen.http", NotServed(NOT_SERVED)),
+    ("auth.methods", Works),
+    ("auth.sasl_mechanisms", Works),
+    ("auth.scram_iterations", Works),
+    ("auth.allow_plain_without_tls", Works),
+    ("auth.password", Works),
+    ("auth.internal", Works),
+    ("auth.anonymous.protocol", Works),
+    ("auth.anonymous.allow_multiple_connections", Works),
+    ("modules.mod_disco", Works),
+    ("modules.mod_disco.*", NoEffect(NOT_IMPLEMENTED)),
+    ("modules.mod_register", Works),
+    ("host_config.host", Works),
+    ("host_config.host_type", Works),
+    (
+        "outgoing_pools",
+        NoEffect("nothing in this version connects to it"),
+    ),
+    (
+        "internal_databases",
+        NoEffect("the server's store is its own"),
+    ),
+    ("instrumentation", NoEffect(NOT_IMPLEMENTED)),
+    ("services", NoEffect(NOT_IMPLEMENTED)),
+];
+
+/// Rules that are asked for by name, whatever the file says.
+const ASKED_RULES: &[&str] = &["max_user_sessions"];
+
+/// Adds a notice for each key of the file that does nothing.
+pub(crate) fn notices(check: &mut Check<'_>, root: &Node, config: &Config) {
+    let mut walk = Walk {
+        check,
+        asked: Asked::of(config),
+        told: BTreeSet::new(),
+    };
+    for entry in root.entries() {
+        walk.entry(entry, "", None);
+    }
+}
+
+struct Walk<'c, 'f> {
+    check: &'c mut Check<'f>,
+    asked: Asked,
+    told: BTreeSet<String>,
+}
+
+impl Walk<'_, '_> {
+    fn entry(&mut self, entry: &Entry, outer: &str, inherited: Option<Effect>) {
+        let dot = if outer.is_empty() { "" } else { "." };
+        let path = format!("{outer}{dot}{}", entry.key);
+        let effect = self
+            .asked
+            .effect(&path)
+            .or_else(|| effect_of(&path))
+            .or(inherited);
+        self.node(&entry.node, &path, effect);
+    }
+
+    fn node(&mut self, node: &Node, path: &str, effect: Option<Effect>) {
+        match (&node.value, effect) {
+            (Value::Array(elements), Some(NotServed(why))) => {
+                for element in elements {
+                    self.tell(element, element.place.path(), why);
+                    self.node(element, path, Some(Works));
+                }
+            }
+            (Value::Array(elements), _) if elements.iter().any(is_table) => {
+                for element in elements {
+                    self.node(element, path, effect);
+                }
+            }
+            (Value::Table(entries), _) if !entries.is_empty() => {
+                for entry in entries {
+                    self.entry(entry, path, effect);
+                }
+            }
+            (_, Some(Works)) => {}
+            (_, Some(NoEffect(why) | NotServed(why))) => self.tell(node, path, why),
+            (_, None) => self.tell(node, path, NOT_IMPLEMENTED),
+        }
+    }
+
+    /// Once for each path, however many listeners repeat it.
+    fn tell(&mut self, node: &Node, path: &str, why: &str) {
+        if self.told.insert(path.to_owned()) {
+            let text = format!("accepted, no effect yet: {why}");
+            self.check.notice(Level::NoEffect, &node.place, text);
+        }
+    }
+}
+
+fn is_table(node: &Node) -> bool {
+    matches!(node.value, Value::Table(_))
+}
+
+fn effect_of(path: &str) -> Option<Effect> {
+    TABLE
+        .iter()
+        .find(|(pattern, _)| matches(pattern, path))
+        .map(|(_, effect)| *effect)
+}
+
+/// Whether `path` has the segments of `pattern`.
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut wanted = pattern.split('.');
+    let mut given = path.split('.');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == "*" || wanted == given => {}
+            (_, _) => return false,
+        }
+    }
+}
+
+/// Rules, classes and shapers that something which works asks for.
+struct Asked {
+    rules: BTreeSet<String>,
+    classes: BTreeSet<String>,
+    shapers: BTreeSet<String>,
+}
+
+impl Asked {
+    fn of(config: &Config) -> Self {
+        let mut rules: BTreeSet<String> = ASKED_RULES.iter().map(|&rule| rule.into()).collect();
+        let mut shapers = BTreeSet::new();
+        let mut shaping = BTreeSet::new();
+        for listener in &config.listeners {
+            if effect_of(&format!("listen.{}", listener.type_name())) != Some(Works) {
+                continue;
+            }
+            rules.extend(listener.access().map(|access| access.value.clone()));
+            match &listener.common.shaper {
+                ShaperChoice::Unlimited => {}
+                ShaperChoice::Named(name) => {
+                    shapers.insert(name.clone());
+                }
+                ShaperChoice::ByRule(rule) => {
+                    rules.insert(rule.clone());
+                    shaping.insert(rule.clone());
+                }
+            }
+        }
+        let clauses = |rule: &String| -> &[Clause] {
+            config.rules.access.get(rule).map_or(&[], Vec::as_slice)
+        };
+        for clause in shaping.iter().flat_map(clauses) {
+            if let Granted::Word(name) = &clause.value.value {
+                shapers.insert(name.clone());
+            }
+        }
+        let classes = rules
+            .iter()
+            .flat_map(clauses)
+            .map(|c| c.class.value.clone())
+            .collect();
+        Self {
+            rules,
+            classes,
+            shapers,
+        }
+    }
+
+    /// The effect of a path in one of the three sections whose keys the operator chooses.
+    fn effect(&self, path: &str) -> Option<Effect> {
+        let path = path.strip_prefix("host_config.").unwrap_or(path);
+        let (section, name) = path.split_once('.')?;
+        let asked = match section {
+            "access" => &self.rules,
+            "acl" => &self.classes,
+            "shaper" => &self.shapers,
+            _ => return None,
+        };
+        let name = name.split('.').next().unwrap_or(name);
+        Some(if asked.contains(name) {
+            Works
+        } else {
+            NoEffect(UNASKED)
+        })
+    }
+}
