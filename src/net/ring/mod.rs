@@ -31,6 +31,7 @@ use io_uring::types::Timespec;
 use socket2::SockAddr;
 use socket2::SockAddrStorage;
 
+use crate::base::key::Key;
 use crate::runtime::waker::Waker;
 
 pub use buffers::BufferId;
@@ -44,24 +45,6 @@ const COMPLETIONS: u32 = 16_384;
 /// They come at once unless a peer's receive window is full; then this is what the others lose.
 const SENDS_TOGETHER: Duration = Duration::from_millis(2);
 
-/// Names a connection in the ring: a slot and the generation of its occupant.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Key {
-    /// The place in the shard's slab.
-    pub slot: u32,
-    /// Which occupant of that place; 24 bits count.
-    pub generation: u32,
-}
-
-const GENERATION_BITS: u32 = 24;
-
-impl Key {
-    /// The generation after `generation`.
-    pub fn next_generation(generation: u32) -> u32 {
-        generation.wrapping_add(1) & ((1 << GENERATION_BITS) - 1)
-    }
-}
-
 #[repr(u8)]
 #[derive(Clone, Copy)]
 enum Kind {
@@ -73,14 +56,7 @@ enum Kind {
 }
 
 fn token(kind: Kind, key: Key) -> u64 {
-    u64::from(key.slot) | (u64::from(key.generation) << 32) | ((kind as u64) << 56)
-}
-
-fn key_of(token: u64) -> Key {
-    Key {
-        slot: token as u32,
-        generation: (token >> 32) as u32 & ((1 << GENERATION_BITS) - 1),
-    }
+    key.as_u64() | ((kind as u64) << 56)
 }
 
 /// How to receive.
@@ -410,10 +386,10 @@ impl Ring {
             self.done_next += 1;
             let event = match token >> 56 {
                 kind if kind == Kind::Receive as u64 => {
-                    Some(received(key_of(token), result, flags))
+                    Some(received(Key::from_u64(token), result, flags))
                 }
-                kind if kind == Kind::Send as u64 => self.sent(key_of(token), result),
-                kind if kind == Kind::Accept as u64 => self.accepted(key_of(token), result),
+                kind if kind == Kind::Send as u64 => self.sent(Key::from_u64(token), result),
+                kind if kind == Kind::Accept as u64 => self.accepted(Key::from_u64(token), result),
                 kind if kind == Kind::Wake as u64 => {
                     self.arm_wake();
                     Some(Event::Woken)

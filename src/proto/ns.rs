@@ -1,0 +1,36 @@
+//! XML namespaces, one constant a line.
+
+/// RFC 6120: client streams.
+pub const CLIENT: &str = "jabber:client";
+/// RFC 6120: server streams.
+pub const SERVER: &str = "jabber:server";
+/// XEP-0114: Jabber Component Protocol.
+pub const COMPONENT_ACCEPT: &str = "jabber:component:accept";
+/// RFC 6120: the stream element itself.
+pub const STREAMS: &str = "http://etherx.jabber.org/streams";
+/// RFC 6120: conditions of stream errors.
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// RFC 6120: conditions of stanza errors.
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// RFC 6120: STARTTLS.
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// RFC 6120: SASL.
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// RFC 6120: resource binding.
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// RFC 3921: session establishment, kept for old clients.
+pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// XEP-0030: Service Discovery, information.
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// XEP-0030: Service Discovery, items.
+pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0077: In-Band Registration.
+pub const REGISTER: &str = "jabber:iq:register";
+/// XEP-0077: the stream feature that announces registration.
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0092: Software Version.
+pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0199: XMPP Ping.
+pub const PING: &str = "urn:xmpp:ping";
+/// XEP-0202: Entity Time.
+pub const TIME: &str = "urn:xmpp:time";

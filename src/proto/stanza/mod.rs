@@ -1,0 +1,211 @@
+//! Stanzas as they come from a stream: the bytes, and what their top-level tag says.
+//!
+//! [`Stanza::read`] looks at an element that the scanner found; nothing is copied and nothing below
+//! the top-level tag is looked at. [`relay`] writes it for somebody else, [`error`] answers it with
+//! an error.
+
+pub mod error;
+pub mod relay;
+pub mod reply;
+
+use std::borrow::Cow;
+
+use crate::xml::scan::Attribute;
+use crate::xml::scan::Head;
+use crate::xml::scan::StreamScope;
+use crate::xml::scan::unescape;
+
+/// `type` of a message, RFC 6121 section 5.2.2.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MessageType {
+    /// A one-to-one conversation.
+    Chat,
+    /// A delivery failed.
+    Error,
+    /// A room.
+    Groupchat,
+    /// An alert that expects no reply.
+    Headline,
+    /// Everything else, unknown types among it.
+    Normal,
+}
+
+/// `type` of a presence, RFC 6121 section 4.7.1.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PresenceType {
+    /// No type: the sender is here.
+    Available,
+    /// Something failed.
+    Error,
+    /// Asks for the current presence; servers only.
+    Probe,
+    /// Wishes to see the recipient's presence.
+    Subscribe,
+    /// Grants that.
+    Subscribed,
+    /// The sender is no longer here.
+    Unavailable,
+    /// No longer wishes to see it.
+    Unsubscribe,
+    /// Denies it, or takes it back.
+    Unsubscribed,
+}
+
+/// `type` of an IQ, RFC 6120 section 8.2.3.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IqType {
+    /// A question failed.
+    Error,
+    /// A question.
+    Get,
+    /// An answer.
+    Result,
+    /// An order.
+    Set,
+}
+
+/// What a stanza is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Type {
+    /// `<iq/>`
+    Iq(IqType),
+    /// `<message/>`
+    Message(MessageType),
+    /// `<presence/>`
+    Presence(PresenceType),
+}
+
+impl Type {
+    /// The element's name.
+    pub fn element(self) -> &'static str {
+        match self {
+            Self::Iq(_) => "iq",
+            Self::Message(_) => "message",
+            Self::Presence(_) => "presence",
+        }
+    }
+
+    /// True for what must never be answered with an error (RFC 6120 section 8.3.1), lest two servers
+    /// answer each other for ever.
+    pub fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Iq(IqType::Error | IqType::Result)
+                | Self::Message(MessageType::Error)
+                | Self::Presence(PresenceType::Error)
+        )
+    }
+}
+
+/// Why an element of the right namespace is no stanza that can be handled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NoStanza {
+    /// Another element than the three.
+    Unsupported,
+    /// An IQ without `id`, or of no known type; a presence of no known type.
+    Malformed,
+}
+
+/// A stanza in the bytes of its stream.
+#[derive(Clone, Copy)]
+pub struct Stanza<'a> {
+    /// From `<` to the `>` of the end tag.
+    pub bytes: &'a [u8],
+    /// What the scanner noted of its top-level tag.
+    pub head: &'a Head,
+    /// What the stream header bound.
+    pub scope: &'a StreamScope,
+    /// Kind and type.
+    pub kind: Type,
+}
+
+impl<'a> Stanza<'a> {
+    /// Reads the top-level tag of an element in namespace `content` (`jabber:client`, ...).
+    ///
+    /// # Errors
+    /// When it is no stanza, or one whose type makes no sense.
+    pub fn read(
+        bytes: &'a [u8],
+        head: &'a Head,
+        scope: &'a StreamScope,
+        content: &str,
+    ) -> Result<Self, NoStanza> {
+        if head.namespace(bytes, scope).as_ref() != content.as_bytes() {
+            return Err(NoStanza::Unsupported);
+        }
+        let kind = match head.local(bytes) {
+            b"message" => Type::Message(message_type(type_attribute(bytes, head))),
+            b"presence" => Type::Presence(
+                presence_type(type_attribute(bytes, head)).ok_or(NoStanza::Malformed)?,
+            ),
+            b"iq" => {
+                let kind = iq_type(type_attribute(bytes, head)).ok_or(NoStanza::Malformed)?;
+                if head.attribute(bytes, b"id").is_none() {
+                    return Err(NoStanza::Malformed);
+                }
+                Type::Iq(kind)
+            }
+            _ => return Err(NoStanza::Unsupported),
+        };
+        Ok(Self { bytes, head, scope, kind })
+    }
+
+    /// An attribute without a prefix, decoded.
+    pub fn attribute(&self, name: &[u8]) -> Option<Cow<'a, str>> {
+        self.head.attribute(self.bytes, name).map(|found| value(self.bytes, found))
+    }
+
+    /// The first child's namespace and name: what an IQ asks for.
+    pub fn payload(&self) -> Option<(Cow<'a, [u8]>, &'a [u8])> {
+        self.head.first_child_name(self.bytes, self.scope)
+    }
+}
+
+/// An attribute's value, decoded. The scanner has validated it, so it always decodes.
+pub fn value<'a>(bytes: &'a [u8], attribute: &Attribute) -> Cow<'a, str> {
+    let raw = bytes.get(attribute.value()).unwrap_or_default();
+    if attribute.escaped() {
+        return unescape(raw, true).unwrap_or_default();
+    }
+    Cow::Borrowed(std::str::from_utf8(raw).unwrap_or_default())
+}
+
+fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<&'a [u8]> {
+    // A type that has to be decoded is none of the known ones, or was written to deceive.
+    head.attribute(bytes, b"type").and_then(|found| bytes.get(found.value()))
+}
+
+fn message_type(value: Option<&[u8]>) -> MessageType {
+    match value {
+        Some(b"chat") => MessageType::Chat,
+        Some(b"error") => MessageType::Error,
+        Some(b"groupchat") => MessageType::Groupchat,
+        Some(b"headline") => MessageType::Headline,
+        // RFC 6121 section 5.2.2: an unknown type is treated as normal.
+        Some(_) | None => MessageType::Normal,
+    }
+}
+
+fn presence_type(value: Option<&[u8]>) -> Option<PresenceType> {
+    Some(match value {
+        None => PresenceType::Available,
+        Some(b"error") => PresenceType::Error,
+        Some(b"probe") => PresenceType::Probe,
+        Some(b"subscribe") => PresenceType::Subscribe,
+        Some(b"subscribed") => PresenceType::Subscribed,
+        Some(b"unavailable") => PresenceType::Unavailable,
+        Some(b"unsubscribe") => PresenceType::Unsubscribe,
+        Some(b"unsubscribed") => PresenceType::Unsubscribed,
+        Some(_) => return None,
+    })
+}
+
+fn iq_type(value: Option<&[u8]>) -> Option<IqType> {
+    Some(match value? {
+        b"error" => IqType::Error,
+        b"get" => IqType::Get,
+        b"result" => IqType::Result,
+        b"set" => IqType::Set,
+        _ => return None,
+    })
+}

@@ -1,0 +1,223 @@
+//! The table of users who have at least one session on this shard.
+
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+
+use hashbrown::HashTable;
+
+use crate::base::key::Key;
+
+/// Sessions that one user may have at once when the configuration names no other number.
+pub const USER_SESSIONS_DEFAULT: usize = 100;
+/// Entities that one session may have sent directed presence to and that will hear of its end.
+pub const DIRECTED_MAX: usize = 64;
+
+/// One bound resource. Lives on: the owner shard of its user.
+#[derive(Debug)]
+pub struct Session {
+    /// The resource part, prepared.
+    pub resource: Box<str>,
+    /// The connection that it is reached through.
+    pub connection: Key,
+    /// The priority of its presence; None while it is not available (RFC 6121 section 4.2).
+    pub priority: Option<i8>,
+    /// The last presence as it was broadcast, for those who come later.
+    pub presence: Option<Box<[u8]>>,
+    /// Who got directed presence and must hear of the end (RFC 6121 section 4.6.3).
+    pub directed: Vec<Box<str>>,
+    order: u64,
+}
+
+/// A user with at least one session. Lives on: its owner shard.
+#[derive(Debug)]
+pub struct User {
+    bare: Box<str>,
+    sessions: Vec<Session>,
+}
+
+impl User {
+    /// The bare JID.
+    pub fn bare(&self) -> &str {
+        &self.bare
+    }
+
+    /// All bound resources, oldest first.
+    pub fn sessions(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// The resource of that name.
+    pub fn session(&self, resource: &str) -> Option<&Session> {
+        self.sessions.iter().find(|session| &*session.resource == resource)
+    }
+
+    /// The same, to change it.
+    pub fn session_mut(&mut self, resource: &str) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| &*session.resource == resource)
+    }
+
+    /// Highest priority among the available resources that want messages (RFC 6121 8.5.2.1).
+    pub fn top_priority(&self) -> Option<i8> {
+        self.sessions.iter().filter_map(|s| s.priority).filter(|p| *p >= 0).max()
+    }
+}
+
+/// What binding a resource did.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Bound {
+    /// Connections whose sessions had to make room; they end with `conflict`.
+    pub replaced: Vec<Key>,
+}
+
+/// Users and sessions of one shard. Lives on: one shard.
+pub struct Table {
+    users: HashTable<User>,
+    hasher: RandomState,
+    sessions: usize,
+    next_order: u64,
+}
+
+impl Table {
+    /// An empty table. Every shard gets the same `hasher`: it also decides who owns a user.
+    pub fn new(hasher: RandomState) -> Self {
+        Self { users: HashTable::new(), hasher, sessions: 0, next_order: 0 }
+    }
+
+    /// The keyed hash of a bare JID: a stranger picks the name, so it must not be predictable.
+    pub fn hash(&self, bare: &str) -> u64 {
+        self.hasher.hash_one(bare)
+    }
+
+    /// Sessions on this shard.
+    pub fn sessions(&self) -> usize {
+        self.sessions
+    }
+
+    /// Users on this shard.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter()
+    }
+
+    /// The user with this bare JID, whose hash is known.
+    pub fn user(&self, hash: u64, bare: &str) -> Option<&User> {
+        self.users.find(hash, |user| &*user.bare == bare)
+    }
+
+    /// The same, to change it.
+    pub fn user_mut(&mut self, hash: u64, bare: &str) -> Option<&mut User> {
+        self.users.find_mut(hash, |user| &*user.bare == bare)
+    }
+
+    /// Adds a session. One with the same resource is replaced, and beyond `sessions_max` the oldest
+    /// are: a person whose client hangs somewhere must always get in (as in MongooseIM).
+    pub fn bind(
+        &mut self,
+        bare: &str,
+        resource: &str,
+        connection: Key,
+        sessions_max: usize,
+    ) -> Bound {
+        let hash = self.hash(bare);
+        let hasher = &self.hasher;
+        let user = self
+            .users
+            .entry(hash, |user| &*user.bare == bare, |user| hasher.hash_one(&*user.bare))
+            .or_insert_with(|| User { bare: bare.into(), sessions: Vec::with_capacity(1) })
+            .into_mut();
+        let mut replaced = Vec::new();
+        if let Some(place) = user.sessions.iter().position(|s| &*s.resource == resource) {
+            replaced.push(user.sessions.remove(place).connection);
+        }
+        while user.sessions.len() >= sessions_max.max(1) {
+            replaced.push(user.sessions.remove(0).connection);
+        }
+        user.sessions.push(Session {
+            resource: resource.into(),
+            connection,
+            priority: None,
+            presence: None,
+            directed: Vec::new(),
+            order: self.next_order,
+        });
+        self.next_order += 1;
+        self.sessions = self.sessions + 1 - replaced.len();
+        Bound { replaced }
+    }
+
+    /// Removes the session that this connection has, and gives it to the caller, who tells others.
+    pub fn unbind(&mut self, bare: &str, connection: Key) -> Option<Session> {
+        let hash = self.hash(bare);
+        let mut entry = self.users.find_entry(hash, |user| &*user.bare == bare).ok()?;
+        let user = entry.get_mut();
+        let place = user.sessions.iter().position(|s| s.connection == connection)?;
+        let session = user.sessions.remove(place);
+        if user.sessions.is_empty() {
+            entry.remove();
+        }
+        self.sessions -= 1;
+        Some(session)
+    }
+}
+
+impl Session {
+    /// Sessions are numbered in the order in which they were bound.
+    pub fn order(&self) -> u64 {
+        self.order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(slot: u32) -> Key {
+        Key { slot, generation: 0 }
+    }
+
+    fn table() -> Table {
+        Table::new(RandomState::new())
+    }
+
+    #[test]
+    fn the_same_resource_replaces() {
+        let mut table = table();
+        assert_eq!(table.bind("a@x", "r", key(1), 10).replaced, []);
+        assert_eq!(table.bind("a@x", "r", key(2), 10).replaced, [key(1)]);
+        assert_eq!(table.sessions(), 1);
+        assert!(table.unbind("a@x", key(1)).is_none(), "the replaced one is gone already");
+        assert!(table.unbind("a@x", key(2)).is_some());
+        assert_eq!((table.sessions(), table.users().count()), (0, 0));
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut table = table();
+        table.bind("a@x", "1", key(1), 2);
+        table.bind("a@x", "2", key(2), 2);
+        assert_eq!(table.bind("a@x", "3", key(3), 2).replaced, [key(1)]);
+        assert_eq!(table.bind("b@x", "1", key(4), 2).replaced, []);
+        assert_eq!(table.sessions(), 3);
+        let user = table.user(table.hash("a@x"), "a@x").expect("a");
+        assert_eq!(user.sessions().iter().map(|s| &*s.resource).collect::<Vec<_>>(), ["2", "3"]);
+    }
+
+    #[test]
+    fn priorities_below_zero_get_no_messages() {
+        let mut table = table();
+        table.bind("a@x", "1", key(1), 9);
+        table.bind("a@x", "2", key(2), 9);
+        let hash = table.hash("a@x");
+        let user = table.user_mut(hash, "a@x").expect("a");
+        assert_eq!(user.top_priority(), None);
+        user.session_mut("1").expect("1").priority = Some(-5);
+        assert_eq!(user.top_priority(), None);
+        user.session_mut("2").expect("2").priority = Some(3);
+        assert_eq!(user.top_priority(), Some(3));
+    }
+
+    #[test]
+    fn a_session_is_small() {
+        assert!(std::mem::size_of::<Session>() <= 80, "{}", std::mem::size_of::<Session>());
+        assert!(std::mem::size_of::<User>() <= 40);
+    }
+}
