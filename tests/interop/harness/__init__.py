@@ -1,0 +1,1 @@
+"""What the interop tests share: servers under test, clients, certificates, ports."""
