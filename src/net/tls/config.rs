@@ -221,7 +221,9 @@ fn read_dhfile(options: &TlsOptions, read: Read<'_>, findings: &mut Findings) {
 }
 
 /// Resumption is off unless asked for: XMPP connections last, a resumed handshake saves one
-/// signature, and a store of sessions is memory and a lock that the cores share.
+/// signature, and a store of sessions is memory and a lock that the cores share. Every server built
+/// has its own keys and store, so a reload ends all sessions, and with them what an older
+/// certificate check allowed.
 fn sessions(options: &TlsOptions, config: &mut ServerConfig, findings: &mut Findings) {
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -296,3 +298,6 @@ impl ResolvesServerCert for OwnCertificate {
         Some(self.certified.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,8 @@
 //! - Building reads files only through the function its caller passes in; system CAs are the one
 //!   exception. A reload builds a new [`TlsServer`] and swaps it: streams keep what they have.
 //!
-//! Not here: when to reload, what a client certificate allows (SASL EXTERNAL), outgoing TLS.
+//! Not here: when to reload, what a client certificate allows (SASL EXTERNAL), outgoing TLS, and
+//! channel binding: the library's unbuffered connection exports no keying material (RFC 9266).
 
 pub mod certificate;
 mod ciphers;

@@ -7,7 +7,7 @@
 use std::fmt;
 
 /// The `tls` table of one listener. Paths are handed to the caller's reader as they stand.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TlsOptions {
     /// PEM certificate chain, the server's own certificate first. May also hold the key.
     pub certfile: String,
@@ -44,6 +44,28 @@ pub struct TlsOptions {
     /// redirected to this one); a client that offers none is served. XEP-0368 names the protocols
     /// of direct TLS: "xmpp-client" and "xmpp-server".
     pub alpn: Vec<String>,
+}
+
+/// What holds where the operator says nothing; there is no certificate that could be meant.
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            certfile: String::new(),
+            keyfile: None,
+            cacertfile: None,
+            password: None,
+            ciphers: None,
+            versions: TlsVersions::default(),
+            verify_mode: VerifyMode::default(),
+            disconnect_on_failure: true,
+            crl_files: Vec::new(),
+            keep_secrets: false,
+            early_data: false,
+            session_tickets_stateless: false,
+            dhfile: None,
+            alpn: Vec::new(),
+        }
+    }
 }
 
 /// Protocol versions of TLS that may be negotiated.

@@ -104,8 +104,11 @@ fn decrypt(
     };
     match info.decrypt(password.as_str()) {
         Ok(key) => Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into()),
-        // One wrong password in 256 leaves right-looking padding around noise: no ASN.1 then.
-        Err(pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::DecryptFailed))
+        // What a wrong password leaves has bad padding, which the library names by either word; in
+        // one case of 256 the padding looks right, and the noise before it is no key.
+        Err(pkcs8::Error::EncryptedPrivateKey(
+            pkcs8::pkcs5::Error::DecryptFailed | pkcs8::pkcs5::Error::EncryptFailed,
+        ))
         | Err(pkcs8::Error::Asn1(_)) => Err(KeyFault::PasswordWrong),
         Err(error) => Err(unusable(&format!("cannot be decrypted ({error})"))),
     }

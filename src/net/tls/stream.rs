@@ -427,3 +427,6 @@ fn unexpected_state() -> TlsError {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod hostile;

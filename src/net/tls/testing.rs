@@ -203,7 +203,6 @@ impl Site {
             certfile: files.add("cert.pem", leaf.pem.clone()),
             keyfile: Some(files.add("key.pem", leaf.key_pem())),
             verify_mode: VerifyMode::None,
-            disconnect_on_failure: true,
             ..TlsOptions::default()
         };
         Self {
@@ -273,20 +272,20 @@ impl Pair {
     }
 
     /// Gives the server `bytes` in pieces, and the client what it answers.
-    pub(super) fn to_server(&mut self, bytes: &[u8]) -> Result<Progress, TlsError> {
+    pub(super) fn give_server(&mut self, bytes: &[u8]) -> Result<Progress, TlsError> {
         let mut progress = self.server.progress();
         for piece in bytes.chunks(self.piece) {
             let mut send = Vec::new();
             let mut piece = piece.to_vec();
             let result = self.server.receive(&mut piece, &mut self.plain, &mut send);
             // A client that dislikes the answer has an alert to send: not the matter here.
-            let _ = self.to_client(&send);
+            let _ = self.give_client(&send);
             progress = result?;
         }
         Ok(progress)
     }
 
-    pub(super) fn to_client(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
+    pub(super) fn give_client(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
         while !bytes.is_empty() {
             self.client.read_tls(&mut bytes).unwrap();
             self.client.process_new_packets()?;
@@ -302,7 +301,7 @@ impl Pair {
             if bytes.is_empty() {
                 return Ok(progress);
             }
-            progress = self.to_server(&bytes)?;
+            progress = self.give_server(&bytes)?;
         }
     }
 
@@ -314,7 +313,7 @@ impl Pair {
     pub(super) fn server_says(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut send = Vec::new();
         self.server.encrypt(plain, &mut send).unwrap();
-        self.to_client(&send).unwrap();
+        self.give_client(&send).unwrap();
         self.client_heard()
     }
 
