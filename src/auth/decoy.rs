@@ -13,9 +13,6 @@ use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::store::AccountId;
 
-/// Bytes of the secret from which decoys follow.
-pub const DECOY_SECRET_BYTES: usize = 32;
-
 /// Makes decoys. The secret has to outlive restarts: salts that change with one would be told from
 /// stored ones. Lives on: every shard.
 #[derive(Clone)]
@@ -24,8 +21,8 @@ pub struct Decoys {
 }
 
 impl Decoys {
-    /// From the server's own random secret.
-    pub fn new(secret: &[u8; DECOY_SECRET_BYTES]) -> Self {
+    /// From the server's own random secret, of 32 bytes or more.
+    pub fn new(secret: &[u8]) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, secret),
         }
@@ -104,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_decoy_looks_like_stored_keys_and_stays() {
-        let decoys = Decoys::new(&[7; DECOY_SECRET_BYTES]);
+        let decoys = Decoys::new(&[7; 32]);
         let id = AccountId::from_prepared("nobody", "example.org");
         for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha512] {
             let decoy = decoys.keys(&id, hash, 10_000);
@@ -121,8 +118,8 @@ mod tests {
 
     #[test]
     fn salts_follow_from_name_hash_and_secret() {
-        let decoys = Decoys::new(&[7; DECOY_SECRET_BYTES]);
-        let other = Decoys::new(&[8; DECOY_SECRET_BYTES]);
+        let decoys = Decoys::new(&[7; 32]);
+        let other = Decoys::new(&[8; 32]);
         let salt = |user, host| decoys.salt(&AccountId::from_prepared(user, host), Hash::Sha1);
         assert_ne!(salt("a", "b"), salt("b", "a"));
         assert_ne!(salt("ab", "c"), salt("b", "ca"));

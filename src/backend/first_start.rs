@@ -1,5 +1,5 @@
 //! What a first start makes, so that a server serves without a file edited: a self-signed
-//! certificate for its hosts.
+//! certificate for its hosts, and secrets of its own.
 //!
 //! Nothing that exists is replaced. The key is written before the certificate, and a key without a
 //! certificate gets one: an interrupted first start is finished by the next.
@@ -13,6 +13,8 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::CertificateParams;
 use rcgen::DistinguishedName;
 use rcgen::DnType;
@@ -28,6 +30,10 @@ use crate::base::data_dir;
 const VALIDITY: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// It starts this much in the past, for clients whose clock is behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+/// Random bytes of a secret.
+const SECRET_BYTES: usize = 32;
+/// The same as text.
+const SECRET_CHARACTERS: usize = 43;
 /// Always among the names: the tools on this machine connect to it.
 const LOCAL_NAME: &str = "localhost";
 
@@ -51,9 +57,9 @@ pub struct MadeCertificate {
     pub names: Vec<String>,
 }
 
-/// Why no certificate could be made.
+/// Why something could not be made.
 #[derive(Debug)]
-pub enum CertificateError {
+pub enum FirstStartError {
     /// There is a certificate but not its key.
     KeyMissing {
         /// The certificate's file.
@@ -68,14 +74,19 @@ pub enum CertificateError {
         /// The system's reason.
         reason: std::io::Error,
     },
-    /// The library refused a name or a key.
+    /// A library refused a name, a key or to give random bytes.
     Refused {
         /// Its reason, with the name or file.
         reason: String,
     },
+    /// The file should hold a secret and holds something else.
+    SecretDamaged {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
-impl fmt::Display for CertificateError {
+impl fmt::Display for FirstStartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KeyMissing { certificate, key } => write!(
@@ -86,14 +97,18 @@ impl fmt::Display for CertificateError {
                 key.display()
             ),
             Self::File { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::Refused { reason } => {
-                write!(f, "the self-signed certificate could not be made: {reason}")
-            }
+            Self::Refused { reason } => f.write_str(reason),
+            Self::SecretDamaged { path } => write!(
+                f,
+                "{} does not hold a secret of {SECRET_CHARACTERS} characters; remove it to get a \
+                 new one",
+                path.display()
+            ),
         }
     }
 }
 
-impl std::error::Error for CertificateError {}
+impl std::error::Error for FirstStartError {}
 
 /// Makes a self-signed certificate (ECDSA P-256) for `hosts` and `localhost` where its file is
 /// missing. The folders of both files are made too, private. `now` is the wall clock.
@@ -102,11 +117,11 @@ pub fn certificate(
     key: &Path,
     hosts: &[&str],
     now: SystemTime,
-) -> Result<CertificateFound, CertificateError> {
+) -> Result<CertificateFound, FirstStartError> {
     match (exists(certificate)?, exists(key)?) {
         (true, true) => return Ok(CertificateFound::Existing),
         (true, false) => {
-            return Err(CertificateError::KeyMissing {
+            return Err(FirstStartError::KeyMissing {
                 certificate: certificate.to_owned(),
                 key: key.to_owned(),
             });
@@ -130,19 +145,42 @@ pub fn certificate(
 
 /// The key of that file, made and written where it is missing. Another process that starts at the
 /// same moment may write it first: then that one counts.
-fn key_pair(path: &Path) -> Result<KeyPair, CertificateError> {
+fn key_pair(path: &Path) -> Result<KeyPair, FirstStartError> {
     if !exists(path)? {
-        let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| {
-            CertificateError::Refused {
-                reason: error.to_string(),
-            }
-        })?;
+        let pair =
+            KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| not_made(&error))?;
         write_new(path, pair.serialize_pem().as_bytes())?;
     }
     let pem = fs::read_to_string(path).map_err(|reason| file_error(path, reason))?;
-    KeyPair::from_pem(&pem).map_err(|error| CertificateError::Refused {
+    KeyPair::from_pem(&pem).map_err(|error| FirstStartError::Refused {
         reason: format!("the key in {}: {error}", path.display()),
     })
+}
+
+/// The random secret in a file of its own, 0600, made where it is missing: 43 characters of base64url
+/// (RFC 4648 section 5). Two that start at once get the same.
+pub fn secret(path: &Path) -> Result<String, FirstStartError> {
+    if !exists(path)? {
+        if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+            data_dir::make_folder(folder).map_err(|reason| file_error(folder, reason))?;
+        }
+        let mut random = [0; SECRET_BYTES];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| FirstStartError::Refused {
+            reason: "the system gives no random bytes".to_owned(),
+        })?;
+        write_new(
+            path,
+            format!("{}\n", URL_SAFE_NO_PAD.encode(random)).as_bytes(),
+        )?;
+    }
+    let text = fs::read_to_string(path).map_err(|reason| file_error(path, reason))?;
+    let secret = text.trim_end();
+    if secret.len() != SECRET_CHARACTERS || !secret.is_ascii() {
+        return Err(FirstStartError::SecretDamaged {
+            path: path.to_owned(),
+        });
+    }
+    Ok(secret.to_owned())
 }
 
 /// The names and the certificate as PEM.
@@ -150,7 +188,7 @@ fn self_signed(
     pair: &KeyPair,
     hosts: &[&str],
     now: SystemTime,
-) -> Result<(Vec<String>, String), CertificateError> {
+) -> Result<(Vec<String>, String), FirstStartError> {
     let mut names: Vec<String> = Vec::new();
     for host in hosts.iter().chain(&[LOCAL_NAME]) {
         let name = dns_name(host)?;
@@ -158,7 +196,7 @@ fn self_signed(
             names.push(name);
         }
     }
-    let refused = |error: rcgen::Error| CertificateError::Refused {
+    let refused = |error: rcgen::Error| FirstStartError::Refused {
         reason: error.to_string(),
     };
     let mut params = CertificateParams::new(names.clone()).map_err(refused)?;
@@ -186,13 +224,22 @@ fn self_signed(
 }
 
 /// A host as a certificate holds it: ASCII, with A-labels (RFC 6125 6.4.2).
-fn dns_name(host: &str) -> Result<String, CertificateError> {
-    idna::domain_to_ascii(host).map_err(|_| CertificateError::Refused {
-        reason: format!("the host '{host}' has no form that DNS and certificates know"),
+fn dns_name(host: &str) -> Result<String, FirstStartError> {
+    idna::domain_to_ascii(host).map_err(|_| FirstStartError::Refused {
+        reason: format!(
+            "no self-signed certificate can be made: the host '{host}' has no form that DNS and \
+             certificates know"
+        ),
     })
 }
 
-fn write_new(path: &Path, content: &[u8]) -> Result<(), CertificateError> {
+fn not_made(error: &rcgen::Error) -> FirstStartError {
+    FirstStartError::Refused {
+        reason: format!("no self-signed certificate can be made: {error}"),
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> Result<(), FirstStartError> {
     match data_dir::write_private_file(path, content) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -200,12 +247,12 @@ fn write_new(path: &Path, content: &[u8]) -> Result<(), CertificateError> {
     }
 }
 
-fn exists(path: &Path) -> Result<bool, CertificateError> {
+fn exists(path: &Path) -> Result<bool, FirstStartError> {
     path.try_exists().map_err(|reason| file_error(path, reason))
 }
 
-fn file_error(path: &Path, reason: std::io::Error) -> CertificateError {
-    CertificateError::File {
+fn file_error(path: &Path, reason: std::io::Error) -> FirstStartError {
+    FirstStartError::File {
         path: path.to_owned(),
         reason,
     }
@@ -296,7 +343,24 @@ mod tests {
 
         fs::remove_file(&key).expect("removed");
         let error = certificate(&cert, &key, &["example.org"], today()).expect_err("no key");
-        assert!(matches!(error, CertificateError::KeyMissing { .. }));
+        assert!(matches!(error, FirstStartError::KeyMissing { .. }));
         assert!(!key.exists());
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_a_damaged_one_is_said() {
+        let scratch = Scratch::new("secret");
+        let file = scratch.path().join("data/secret");
+        let made = secret(&file).expect("made");
+        assert_eq!(made.len(), SECRET_CHARACTERS);
+        assert_eq!(secret(&file).expect("found"), made);
+        assert_eq!(fs::metadata(&file).expect("there").mode() & 0o777, 0o600);
+        let other = secret(&scratch.path().join("data/other")).expect("made");
+        assert_ne!(made, other);
+        fs::write(&file, "short").expect("written");
+        assert!(matches!(
+            secret(&file),
+            Err(FirstStartError::SecretDamaged { .. })
+        ));
     }
 }
