@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 
 use super::Config;
-use super::access::Clause;
 use super::access::Granted;
 use super::check::Check;
 use super::error::Level;
 use super::listen::ShaperChoice;
+use super::references;
+use super::source::Place;
 use super::tree::Entry;
 use super::tree::Node;
 use super::tree::Value;
@@ -117,7 +118,7 @@ impl Walk<'_, '_> {
         match (&node.value, effect) {
             (Value::Array(elements), Some(NotServed(why))) => {
                 for element in elements {
-                    self.tell(element, element.place.path(), why);
+                    self.tell(&element.place, element.place.path(), why);
                     self.node(element, path, Some(Works));
                 }
             }
@@ -132,16 +133,16 @@ impl Walk<'_, '_> {
                 }
             }
             (_, Some(Works)) => {}
-            (_, Some(NoEffect(why) | NotServed(why))) => self.tell(node, path, why),
-            (_, None) => self.tell(node, path, NOT_IMPLEMENTED),
+            (_, Some(NoEffect(why) | NotServed(why))) => self.tell(&node.place, path, why),
+            (_, None) => self.tell(&node.place, path, NOT_IMPLEMENTED),
         }
     }
 
     /// Once for each path, however many listeners repeat it.
-    fn tell(&mut self, node: &Node, path: &str, why: &str) {
+    fn tell(&mut self, place: &Place, path: &str, why: &str) {
         if self.told.insert(path.to_owned()) {
             let text = format!("accepted, no effect yet: {why}");
-            self.check.notice(Level::NoEffect, &node.place, text);
+            self.check.notice(Level::NoEffect, place, text);
         }
     }
 }
@@ -179,42 +180,52 @@ struct Asked {
 
 impl Asked {
     fn of(config: &Config) -> Self {
-        let mut rules: BTreeSet<String> = ASKED_RULES.iter().map(|&rule| rule.into()).collect();
-        let mut shapers = BTreeSet::new();
-        let mut shaping = BTreeSet::new();
+        let mut asked = Self {
+            rules: ASKED_RULES.iter().map(|&rule| rule.into()).collect(),
+            classes: BTreeSet::new(),
+            shapers: BTreeSet::new(),
+        };
+        asked.by_listeners(config);
+        let own = config
+            .host_config
+            .iter()
+            .filter_map(|own| own.modules.as_ref());
+        for modules in [&config.modules].into_iter().chain(own) {
+            if effect_of("modules.mod_register") == Some(Works) {
+                asked
+                    .rules
+                    .extend(modules.mod_register.iter().map(|r| r.access.value.clone()));
+            }
+        }
+        let clauses = asked
+            .rules
+            .iter()
+            .flat_map(|rule| references::clauses(config, rule));
+        asked.classes = clauses.map(|clause| clause.class.value.clone()).collect();
+        asked
+    }
+
+    fn by_listeners(&mut self, config: &Config) {
         for listener in &config.listeners {
             if effect_of(&format!("listen.{}", listener.type_name())) != Some(Works) {
                 continue;
             }
-            rules.extend(listener.access().map(|access| access.value.clone()));
+            self.rules
+                .extend(listener.access().map(|access| access.value.clone()));
             match &listener.common.shaper {
                 ShaperChoice::Unlimited => {}
                 ShaperChoice::Named(name) => {
-                    shapers.insert(name.clone());
+                    self.shapers.insert(name.clone());
                 }
                 ShaperChoice::ByRule(rule) => {
-                    rules.insert(rule.clone());
-                    shaping.insert(rule.clone());
+                    self.rules.insert(rule.clone());
+                    for clause in references::clauses(config, rule) {
+                        if let Granted::Word(name) = &clause.value.value {
+                            self.shapers.insert(name.clone());
+                        }
+                    }
                 }
             }
-        }
-        let clauses = |rule: &String| -> &[Clause] {
-            config.rules.access.get(rule).map_or(&[], Vec::as_slice)
-        };
-        for clause in shaping.iter().flat_map(clauses) {
-            if let Granted::Word(name) = &clause.value.value {
-                shapers.insert(name.clone());
-            }
-        }
-        let classes = rules
-            .iter()
-            .flat_map(clauses)
-            .map(|c| c.class.value.clone())
-            .collect();
-        Self {
-            rules,
-            classes,
-            shapers,
         }
     }
 
@@ -228,7 +239,6 @@ impl Asked {
             "shaper" => &self.shapers,
             _ => return None,
         };
-        let name = name.split('.').next().unwrap_or(name);
         Some(if asked.contains(name) {
             Works
         } else {

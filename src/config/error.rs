@@ -69,12 +69,14 @@ impl Error {
             "" => self.message.clone(),
             _ => format!("{path}: {}", self.message),
         };
-        let label = self.accepted.as_deref().unwrap_or("");
-        let mark = AnnotationKind::Primary.span(self.place.span()).label(label);
+        let mark = AnnotationKind::Primary.span(self.place.span());
         let snippet = Snippet::source(self.place.text())
             .path(self.place.file())
             .annotation(mark);
-        let group = Group::with_title(Severity::ERROR.primary_title(&title)).element(snippet);
+        let mut group = Group::with_title(Severity::ERROR.primary_title(&title)).element(snippet);
+        if let Some(accepted) = &self.accepted {
+            group = group.element(Severity::HELP.message(accepted));
+        }
         Renderer::plain().render(&[group])
     }
 }

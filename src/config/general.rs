@@ -9,6 +9,7 @@ use super::option::choices;
 use super::option::options;
 use super::source::Place;
 use super::source::Sited;
+use super::tree::Node;
 use super::values::Bound;
 
 choices! {
@@ -117,11 +118,12 @@ const REGISTRATION_TIMEOUT: Kind = Kind::IntOrInfinity(super::option::Range {
 });
 
 /// The rules that look at more than one option of the section.
-pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: &Place) {
+pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: Option<&Node>) {
     let general = &config.general;
     if general.hosts.is_empty() && general.host_types.is_empty() {
+        let place = section.map_or_else(|| Place::default().below("general"), |s| s.place.clone());
         let accepted = "expected `hosts = [\"example.org\"]`, or `host_types`";
-        check.error(&section.below("hosts"), "no host is served", accepted);
+        check.error(&place.below("hosts"), "no host is served", accepted);
     }
     for host_type in &general.host_types {
         if general

@@ -18,10 +18,15 @@ mod decode;
 mod effect;
 mod error;
 pub mod general;
+mod host_config;
 pub mod listen;
+mod lookup;
+pub mod modules;
 mod option;
+mod pools;
 mod references;
 pub mod runtime;
+pub mod s2s;
 pub mod shaper;
 mod source;
 mod tree;
@@ -40,9 +45,14 @@ pub use error::Errors;
 pub use error::Level;
 pub use error::Notice;
 pub use general::General;
+pub use host_config::HostConfig;
 pub use listen::Listener;
 pub use listen::ListenerKind;
+pub use lookup::SESSIONS_UNWRITTEN;
+pub use modules::Modules;
+pub use pools::ClientTls;
 pub use runtime::Runtime;
+pub use s2s::S2s;
 pub use shaper::Shaper;
 pub use source::Place;
 pub use source::Sited;
@@ -79,6 +89,12 @@ pub struct Config {
     pub shapers: BTreeMap<String, Shaper>,
     /// `[acl]` and `[access]`; [`Config::grant`] evaluates them.
     pub rules: Rules,
+    /// `[modules.*]`; [`Config::modules_of`] is what holds for one host.
+    pub modules: Modules,
+    /// `[s2s]`; [`Config::s2s_of`] is what holds for one host.
+    pub s2s: S2s,
+    /// `[[host_config]]`.
+    pub host_config: Vec<HostConfig>,
     /// What to tell the operator at start.
     pub notices: Vec<Notice>,
 }
@@ -100,6 +116,20 @@ options! {
         acl: BTreeMap<String, Vec<access::Pattern>> = access::ACL, Unwritten::Section;
         /// Rules that give a class a value.
         access: BTreeMap<String, Vec<access::Clause>> = access::ACCESS, Unwritten::Section;
+        /// The features.
+        modules: Modules = Kind::Section(&modules::SCHEMA), Unwritten::Section;
+        /// Federation.
+        s2s: S2s = Kind::Section(&s2s::SCHEMA), Unwritten::Section;
+        /// What holds for one host, or one host type, alone.
+        host_config: () = host_config::KIND, Unwritten::Empty;
+        /// Connections to databases and other services.
+        outgoing_pools: () = Kind::Section(&pools::POOLS), Unwritten::Section;
+        /// Databases inside MongooseIM.
+        internal_databases: () = Kind::Section(&pools::DATABASES), Unwritten::Section;
+        /// Parts of MongooseIM that are not tied to a host.
+        services: () = Kind::Section(&pools::SERVICES), Unwritten::Section;
+        /// Where metrics and events of MongooseIM go.
+        instrumentation: () = Kind::Section(&pools::INSTRUMENTATION), Unwritten::Section;
     }
 }
 
@@ -136,11 +166,10 @@ pub fn decode(text: &str, file_name: &str, files: &dyn Files) -> Result<Config, 
 
 /// Reads what passed the check, and applies the rules between options.
 fn build(check: &mut Check<'_>, root: &Node) -> Config {
+    let absent = Node::absent(root);
+    let section = |key: &str| root.get(key).unwrap_or(&absent);
     let sections = Root::decode(root).unwrap_or_default();
-    let listen = root.get("listen");
-    let listeners = listen.map_or_else(Vec::new, |node| {
-        listen::read(check, node, &sections.runtime)
-    });
+    let listeners = listen::read(check, section("listen"), &sections.runtime);
     let mut config = Config {
         general: sections.general,
         runtime: sections.runtime,
@@ -151,12 +180,20 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
             acl: sections.acl,
             access: sections.access,
         },
+        modules: sections.modules,
+        s2s: sections.s2s,
+        host_config: Vec::new(),
         notices: Vec::new(),
     };
-    let general = root.get("general").unwrap_or(root);
-    general::check(check, &config, &general.place);
+    general::check(check, &config, root.get("general"));
     config.auth.check(check);
+    config.s2s.check(check, section("s2s"));
+    config.s2s.merge_dialects();
+    pools::check(check, section("outgoing_pools"));
+    config.host_config = host_config::read(check, &config, section("host_config"));
     references::resolve(check, &mut config);
+    modules::check(check, &config, section("modules"));
+    s2s::check_clear(check, &config);
     if config.listeners.is_empty() {
         let text = "no listener is configured: nothing will be served";
         check.notice(Level::Warning, &root.place, text);
@@ -164,46 +201,3 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
     effect::notices(check, root, &config);
     config
 }
-
-impl Config {
-    /// What `rule` of `[access]` gives to `who` on `host`; nothing means "deny". The rule "all"
-    /// is for the caller to know: it is [`Config::allows`] that treats it.
-    #[must_use]
-    pub fn grant(&self, rule: &str, host: &str, who: Who<'_>) -> Option<&Granted> {
-        let hosted = |domain: &str| self.general.hosts.iter().any(|h| h.value == domain);
-        self.rules.value(None, rule, host, who, &hosted)
-    }
-
-    /// Whether `rule` lets `who` in on `host`. The rule "all" lets everybody in.
-    #[must_use]
-    pub fn allows(&self, rule: &str, host: &str, who: Who<'_>) -> bool {
-        rule == access::ALL || self.grant(rule, host, who).is_some_and(Granted::allows)
-    }
-
-    /// Bytes a second that a listener's shaper lets `who` send; `None`: no limit.
-    #[must_use]
-    pub fn rate(&self, shaper: &listen::ShaperChoice, host: &str, who: Who<'_>) -> Option<u64> {
-        let name = match shaper {
-            listen::ShaperChoice::Unlimited => return None,
-            listen::ShaperChoice::Named(name) => name,
-            listen::ShaperChoice::ByRule(rule) => match self.grant(rule, host, who)? {
-                Granted::Word(name) => name,
-                Granted::Number(_) => return None,
-            },
-        };
-        self.shapers.get(name).map(|shaper| shaper.max_rate)
-    }
-
-    /// How many sessions `who` may have at once: the rule `max_user_sessions`.
-    #[must_use]
-    pub fn sessions_max(&self, host: &str, who: Who<'_>) -> Bound<u64> {
-        match self.grant("max_user_sessions", host, who) {
-            Some(Granted::Number(number)) => Bound::At(*number),
-            Some(Granted::Word(word)) if word == "infinity" => Bound::Infinity,
-            Some(Granted::Word(_)) | None => Bound::At(SESSIONS_UNWRITTEN),
-        }
-    }
-}
-
-/// Sessions of one user where no rule says how many.
-pub const SESSIONS_UNWRITTEN: u64 = 10;

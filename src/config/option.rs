@@ -212,6 +212,13 @@ impl Kind {
         max: INT31,
         unit: "",
     });
+    /// A table whose keys are not looked at, of a feature that is absent.
+    pub(crate) const UNREAD: Self = Self::Named(&Self::Anything);
+    pub(crate) const NATURAL_OR_INFINITY: Self = Self::IntOrInfinity(Range {
+        min: 0,
+        max: i64::MAX,
+        unit: "",
+    });
     pub(crate) const NAMES: Self = Self::List(&Self::Name, Repeats::Refused);
 
     /// What is accepted, as the end of the sentence "expected ...".
@@ -372,6 +379,34 @@ macro_rules! choices {
     };
 }
 
+/// Declares sections that are checked and have no field: each a key, what it is for, and its keys.
+macro_rules! tables {
+    ($( $name:literal, $doc:literal { $( $key:literal: $kind:expr ),* $(,)? } )*) => {
+        &[$(
+            $crate::config::option::Opt {
+                key: $name,
+                doc: $doc,
+                kind: $crate::config::option::Kind::Section(&$crate::config::option::Schema {
+                    groups: &[&[$(
+                        $crate::config::option::Opt {
+                            key: $key,
+                            doc: "",
+                            kind: $kind,
+                            unwritten: $crate::config::option::Unwritten::Unset(""),
+                            aliases: &[],
+                            ours: false,
+                        }
+                    ),*]],
+                }),
+                unwritten: $crate::config::option::Unwritten::Unset(""),
+                aliases: &[],
+                ours: false,
+            }
+        ),*]
+    };
+}
+
 pub(crate) use choices;
 pub(crate) use key_of;
 pub(crate) use options;
+pub(crate) use tables;

@@ -6,6 +6,8 @@ use super::Config;
 use super::access::ALL;
 use super::access::Clause;
 use super::access::Granted;
+use super::access::Rules;
+use super::auth::Auth;
 use super::check::Check;
 use super::check::listed;
 use super::check::nearest;
@@ -17,6 +19,7 @@ use super::source::Place;
 /// Resolves and checks every reference.
 pub(crate) fn resolve(check: &mut Check<'_>, config: &mut Config) {
     resolve_shapers(check, config);
+    check_outgoing_shapers(check, config);
     check_access(check, config);
     check_methods(check, config);
     check_classes(check, config);
@@ -25,27 +28,45 @@ pub(crate) fn resolve(check: &mut Check<'_>, config: &mut Config) {
 /// A listener's shaper is a shaper, or a rule whose values are shapers. Anything else is an error.
 fn resolve_shapers(check: &mut Check<'_>, config: &mut Config) {
     let mut listeners = std::mem::take(&mut config.listeners);
+    let mut checked = BTreeSet::new();
     for listener in &mut listeners {
         let common = &mut listener.common;
-        let ShaperChoice::Named(name) = &common.shaper else {
+        let ShaperChoice::Named(name) = common.shaper.clone() else {
             continue;
         };
-        if config.shapers.contains_key(name) {
+        if config.shapers.contains_key(&name) {
             continue;
         }
-        match config.rules.access.get(name) {
-            Some(clauses) => {
-                check_shaper_values(check, config, clauses, name);
-                common.shaper = ShaperChoice::ByRule(name.clone());
-            }
-            None => undefined_shaper(check, config, &common.shaper_place, name),
+        if !is_rule(config, &name) {
+            undefined_shaper(check, config, &common.shaper_place, &name);
+        } else if checked.insert(name.clone()) {
+            check_shaper_values(check, config, &name);
         }
+        common.shaper = ShaperChoice::ByRule(name);
     }
     config.listeners = listeners;
 }
 
-fn check_shaper_values(check: &mut Check<'_>, config: &Config, clauses: &[Clause], rule: &str) {
-    for clause in clauses {
+/// Whether a rule is defined, for the server or for any host.
+fn is_rule(config: &Config, rule: &str) -> bool {
+    let own = config.host_config.iter().map(|own| &own.rules);
+    [&config.rules]
+        .into_iter()
+        .chain(own)
+        .any(|rules| rules.access.contains_key(rule))
+}
+
+/// The clauses of a rule, those of single hosts included.
+pub(crate) fn clauses<'a>(config: &'a Config, rule: &'a str) -> impl Iterator<Item = &'a Clause> {
+    let own = config.host_config.iter().map(|own| &own.rules);
+    let rules = [&config.rules].into_iter().chain(own);
+    rules
+        .filter_map(move |rules| rules.access.get(rule))
+        .flatten()
+}
+
+fn check_shaper_values(check: &mut Check<'_>, config: &Config, rule: &str) {
+    for clause in clauses(config, rule) {
         let value = &clause.value;
         match &value.value {
             Granted::Word(name) if name == "none" || config.shapers.contains_key(name) => {}
@@ -58,8 +79,17 @@ fn check_shaper_values(check: &mut Check<'_>, config: &Config, clauses: &[Clause
     }
 }
 
-/// For a section that names a shaper and nothing else.
-pub(crate) fn undefined_shaper(check: &mut Check<'_>, config: &Config, place: &Place, name: &str) {
+fn check_outgoing_shapers(check: &mut Check<'_>, config: &Config) {
+    let own = config.host_config.iter().filter_map(|own| own.s2s.as_ref());
+    for s2s in [&config.s2s].into_iter().chain(own) {
+        let shaper = &s2s.outgoing.shaper;
+        if shaper.value != "none" && !config.shapers.contains_key(&shaper.value) {
+            undefined_shaper(check, config, &shaper.place, &shaper.value);
+        }
+    }
+}
+
+fn undefined_shaper(check: &mut Check<'_>, config: &Config, place: &Place, name: &str) {
     let known = config.shapers.keys().map(String::as_str);
     let accepted = match nearest(name, known) {
         Some(near) => format!("did you mean {near:?}? {}", defined_shapers(config)),
@@ -77,25 +107,27 @@ fn defined_shapers(config: &Config) -> String {
 
 /// A rule that is not defined denies everyone: it loads, so it must be said.
 fn check_access(check: &mut Check<'_>, config: &Config) {
+    let mut checked = BTreeSet::from([ALL]);
     for listener in &config.listeners {
         let Some(access) = listener.access() else {
             continue;
         };
-        match config.rules.access.get(&access.value) {
-            Some(clauses) => check_decisions(check, clauses),
-            None if access.value == ALL => {}
-            None => undefined_rule(check, access.place.clone(), &access.value),
+        let name = access.value.as_str();
+        if name != ALL && !is_rule(config, name) {
+            undefined_rule(check, &access.place, name);
+        } else if checked.insert(name) {
+            check_decisions(check, clauses(config, name));
         }
     }
 }
 
 /// Warns of a rule that nobody defined.
-pub(crate) fn undefined_rule(check: &mut Check<'_>, place: Place, name: &str) {
+pub(crate) fn undefined_rule(check: &mut Check<'_>, place: &Place, name: &str) {
     let text = format!("no rule of [access] is called {name:?}: everyone is denied");
-    check.notice(Level::Warning, &place, text);
+    check.notice(Level::Warning, place, text);
 }
 
-fn check_decisions(check: &mut Check<'_>, clauses: &[Clause]) {
+fn check_decisions<'a>(check: &mut Check<'_>, clauses: impl Iterator<Item = &'a Clause>) {
     for clause in clauses {
         let value = &clause.value;
         if !value.value.allows() && value.value != Granted::Word("deny".into()) {
@@ -105,9 +137,17 @@ fn check_decisions(check: &mut Check<'_>, clauses: &[Clause]) {
     }
 }
 
-/// A listener can only narrow what `[auth]` configures.
+/// A listener can only narrow what `[auth]` configures, for the server or any host.
 fn check_methods(check: &mut Check<'_>, config: &Config) {
-    let enabled = config.auth.enabled();
+    let own = config
+        .host_config
+        .iter()
+        .filter_map(|own| own.auth.as_ref());
+    let enabled: Vec<_> = [&config.auth]
+        .into_iter()
+        .chain(own)
+        .flat_map(Auth::enabled)
+        .collect();
     for listener in &config.listeners {
         let ListenerKind::C2s(c2s) = &listener.kind else {
             continue;
@@ -127,11 +167,18 @@ fn check_methods(check: &mut Check<'_>, config: &Config) {
 /// A class that is not defined matches nobody, which is named once for each class.
 fn check_classes(check: &mut Check<'_>, config: &Config) {
     let mut named = BTreeSet::from([ALL]);
-    for clause in config.rules.access.values().flatten() {
-        let class = clause.class.value.as_str();
-        if !config.rules.acl.contains_key(class) && named.insert(class) {
-            let text = format!("no class of [acl] is called {class:?}: it matches nobody");
-            check.notice(Level::Info, &clause.class.place, text);
+    let own = config
+        .host_config
+        .iter()
+        .map(|own| (&own.rules, Some(&own.rules)));
+    for (rules, own) in [(&config.rules, None)].into_iter().chain(own) {
+        for clause in rules.access.values().flatten() {
+            let class = clause.class.value.as_str();
+            let defined = |rules: &Rules| rules.acl.contains_key(class);
+            if !defined(&config.rules) && !own.is_some_and(defined) && named.insert(class) {
+                let text = format!("no class of [acl] is called {class:?}: it matches nobody");
+                check.notice(Level::Info, &clause.class.place, text);
+            }
         }
     }
 }

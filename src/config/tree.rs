@@ -49,6 +49,11 @@ impl Node {
         Self { place, value }
     }
 
+    /// Stands for a section that the file does not have.
+    pub(crate) fn absent(root: &Self) -> Self {
+        Self::made(root.place.clone(), Value::Table(Vec::new()))
+    }
+
     /// The entries of a table; of anything else none.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {

@@ -1,0 +1,93 @@
+//! Questions to a finished configuration: what holds for a host, and what a rule gives to a user.
+
+use super::Config;
+use super::HostConfig;
+use super::access::ALL;
+use super::access::Granted;
+use super::access::Who;
+use super::auth::Auth;
+use super::listen::ShaperChoice;
+use super::modules::Modules;
+use super::s2s::S2s;
+use super::values::Bound;
+
+/// Sessions of one user where the rule `max_user_sessions` gives no number.
+pub const SESSIONS_UNWRITTEN: u64 = 10;
+
+impl Config {
+    /// What `[[host_config]]` says about a host alone.
+    #[must_use]
+    pub fn own(&self, host: &str) -> Option<&HostConfig> {
+        self.host_config.iter().find(|own| own.name.value == host)
+    }
+
+    /// The `[auth]` that holds for a host.
+    #[must_use]
+    pub fn auth_of(&self, host: &str) -> &Auth {
+        self.own(host)
+            .and_then(|own| own.auth.as_ref())
+            .unwrap_or(&self.auth)
+    }
+
+    /// The `[modules]` that hold for a host.
+    #[must_use]
+    pub fn modules_of(&self, host: &str) -> &Modules {
+        self.own(host)
+            .and_then(|own| own.modules.as_ref())
+            .unwrap_or(&self.modules)
+    }
+
+    /// The `[s2s]` that holds for a host.
+    #[must_use]
+    pub fn s2s_of(&self, host: &str) -> &S2s {
+        self.own(host)
+            .and_then(|own| own.s2s.as_ref())
+            .unwrap_or(&self.s2s)
+    }
+
+    /// Whether a domain is one of `general.hosts`.
+    #[must_use]
+    pub fn serves(&self, domain: &str) -> bool {
+        self.general.hosts.iter().any(|host| host.value == domain)
+    }
+
+    /// What `rule` of `[access]` gives to `who` on `host`; nothing means "deny". The name "all"
+    /// is no rule: [`Config::allows`] knows it.
+    #[must_use]
+    pub fn grant(&self, rule: &str, host: &str, who: Who<'_>) -> Option<&Granted> {
+        let own = self.own(host).map(|own| &own.rules);
+        self.rules
+            .value(own, rule, host, who, &|domain| self.serves(domain))
+    }
+
+    /// Whether `rule` lets `who` in on `host`. "all" lets everybody in.
+    #[must_use]
+    pub fn allows(&self, rule: &str, host: &str, who: Who<'_>) -> bool {
+        rule == ALL || self.grant(rule, host, who).is_some_and(Granted::allows)
+    }
+
+    /// Bytes a second that a listener's shaper lets `who` send; `None`: no limit. A rule without
+    /// a clause for `who` sets none either.
+    #[must_use]
+    pub fn rate(&self, shaper: &ShaperChoice, host: &str, who: Who<'_>) -> Option<u64> {
+        let name = match shaper {
+            ShaperChoice::Unlimited => return None,
+            ShaperChoice::Named(name) => name,
+            ShaperChoice::ByRule(rule) => match self.grant(rule, host, who)? {
+                Granted::Word(name) => name,
+                Granted::Number(_) => return None,
+            },
+        };
+        self.shapers.get(name).map(|shaper| shaper.max_rate)
+    }
+
+    /// How many sessions `who` may have at once: the rule `max_user_sessions`.
+    #[must_use]
+    pub fn sessions_max(&self, host: &str, who: Who<'_>) -> Bound<u64> {
+        match self.grant("max_user_sessions", host, who) {
+            Some(Granted::Number(number)) => Bound::At(*number),
+            Some(Granted::Word(word)) if word == "infinity" => Bound::Infinity,
+            Some(Granted::Word(_)) | None => Bound::At(SESSIONS_UNWRITTEN),
+        }
+    }
+}
