@@ -100,7 +100,9 @@ fn decrypt(
     };
     let der = encrypted_section(pem).ok_or_else(|| unusable("is damaged"))?;
     let Ok(info) = EncryptedPrivateKeyInfo::try_from(der.secret_pkcs8_der()) else {
-        return Err(unusable("is damaged, or of an unknown form"));
+        return Err(unusable(
+            "is damaged, or encrypted with neither PBKDF2 nor scrypt and AES",
+        ));
     };
     match info.decrypt(password.as_str()) {
         Ok(key) => Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into()),
