@@ -224,6 +224,15 @@ const RULES: &[Rule] = &[
         good: &[("src/base/limits.rs", "const _: () = assert!(1 < 2);")],
     },
     Rule {
+        name: "fuzz targets are built and replayed",
+        check: shape::fuzz_targets,
+        bad: &[
+            ("tests/fuzz/fuzz_targets/jid.rs", "//! Addresses."),
+            ("tests/fuzz/Cargo.toml", "path = \"fuzz_targets/jid.rs\""),
+        ],
+        good: &[("tests/fuzz/Cargo.toml", "[package]")],
+    },
+    Rule {
         name: "the changelog has its form",
         check: changelog::changelog,
         bad: &[

@@ -13,7 +13,7 @@ const SECTIONS: &[&str] = &[
     "Performance",
 ];
 
-pub fn changelog(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn changelog(tree: &Tree) -> Vec<Fault> {
     let places = ["CHANGELOG.md", "docs/CHANGELOG.md"];
     let files = places.iter().filter_map(|path| tree.files.get(*path));
     files

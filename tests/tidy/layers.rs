@@ -102,7 +102,7 @@ const IMPURE: &[&str] = &[
 const IO: &[&str] = &["runtime", "net", "server"];
 
 /// Imports go downwards only.
-pub fn imports(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn imports(tree: &Tree) -> Vec<Fault> {
     let files = tree.src().filter(|file| !TOP.contains(&file.layer()));
     files.flat_map(imports_of).collect()
 }
@@ -198,7 +198,7 @@ fn names(text: &str) -> Vec<(&str, &str)> {
 }
 
 /// The pure layers touch nothing outside their arguments.
-pub fn purity(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn purity(tree: &Tree) -> Vec<Fault> {
     let files = tree.src().filter(|file| PURE.contains(&file.layer()));
     let find = |file| {
         forbidden(
@@ -211,7 +211,7 @@ pub fn purity(tree: &Tree) -> Vec<Fault> {
 }
 
 /// glommio and io_uring stay behind `runtime` and `net`.
-pub fn executor(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn executor(tree: &Tree) -> Vec<Fault> {
     const REMEDY: &str = "use what crate::runtime and crate::net offer, or extend that";
     let files = tree.src().filter(|file| !IO.contains(&file.layer()));
     files

@@ -28,7 +28,7 @@ const EMPTY_NAMES: &[&str] = &[
     "util", "utils", "common", "helper", "helpers", "manager", "misc", "core",
 ];
 
-pub fn file_length(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn file_length(tree: &Tree) -> Vec<Fault> {
     let long = tree.rust().filter_map(|file| {
         let lines = file.text.lines().count() - file.test_lines;
         let what = format!("{lines} lines without tests, {FILE_LINES_MAX} are too many");
@@ -38,7 +38,7 @@ pub fn file_length(tree: &Tree) -> Vec<Fault> {
     long.collect()
 }
 
-pub fn function_length(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn function_length(tree: &Tree) -> Vec<Fault> {
     tree.src().flat_map(long_functions).collect()
 }
 
@@ -57,7 +57,7 @@ fn long_functions(file: &File) -> Vec<Fault> {
     found.collect()
 }
 
-pub fn module_doc(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn module_doc(tree: &Tree) -> Vec<Fault> {
     let missing = tree.rust().filter(|file| !file.text.starts_with("//!"));
     let fault = |file: &File| {
         let remedy = "begin the file with `//!`: what it is for, and why it is as it is";
@@ -67,7 +67,7 @@ pub fn module_doc(tree: &Tree) -> Vec<Fault> {
 }
 
 /// The first line of a feature names its document.
-pub fn feature_names_its_document(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn feature_names_its_document(tree: &Tree) -> Vec<Fault> {
     let features = tree.src().filter(|file| {
         let name = file.path.rsplit('/').next().unwrap_or("");
         let is_folder = file.path.matches('/').count() > 2;
@@ -91,7 +91,7 @@ pub fn feature_names_its_document(tree: &Tree) -> Vec<Fault> {
 }
 
 /// Every file of src/ is compiled.
-pub fn reachability(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn reachability(tree: &Tree) -> Vec<Fault> {
     let mut reached = tree.reachable("src/lib.rs");
     reached.extend(tree.reachable("src/main.rs"));
     let lost = tree.src().filter(|file| !reached.contains_key(&file.path));
@@ -100,7 +100,7 @@ pub fn reachability(tree: &Tree) -> Vec<Fault> {
         .collect()
 }
 
-pub fn names(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn names(tree: &Tree) -> Vec<Fault> {
     let remedy = "name it for what it is about";
     let mut faults = Vec::new();
     for file in tree.src() {
@@ -115,6 +115,39 @@ pub fn names(tree: &Tree) -> Vec<Fault> {
         });
         let remedy = "a function that returns a thing is called like the thing";
         faults.extend(getters.map(|offset| file.fault(offset, "a name with `get_`", remedy)));
+    }
+    faults
+}
+
+/// Every fuzz target is built by the fuzz crate, and replayed with every test run.
+pub(crate) fn fuzz_targets(tree: &Tree) -> Vec<Fault> {
+    const FOLDER: &str = "tests/fuzz/fuzz_targets/";
+    let lists = [
+        (
+            "tests/fuzz/Cargo.toml",
+            "add a [[bin]] to tests/fuzz/Cargo.toml",
+        ),
+        (
+            "tests/fuzz_replay.rs",
+            "add a line to `targets!` in tests/fuzz_replay.rs",
+        ),
+    ];
+    let mut faults = Vec::new();
+    for (list, remedy) in lists {
+        let listed = tree.files.get(list).map_or("", |file| file.text.as_str());
+        for file in tree.rust().filter(|file| file.path.starts_with(FOLDER)) {
+            let name = file.path.trim_start_matches("tests/fuzz/");
+            if !listed.contains(name) {
+                faults.push(file.fault(0, format!("{name} is not in {list}"), remedy));
+            }
+        }
+        for (at, _) in listed.match_indices("fuzz_targets/") {
+            let name = listed[at..].split('"').next().unwrap_or("");
+            if !tree.files.contains_key(&format!("tests/fuzz/{name}")) {
+                let what = format!("{name} does not exist");
+                faults.push(tree.files[list].fault(at, what, "write it, or take it off the list"));
+            }
+        }
     }
     faults
 }

@@ -12,40 +12,40 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A broken rule, in the words of the report.
 #[derive(Debug)]
-pub struct Fault {
-    pub path: String,
-    pub line: usize,
-    pub what: String,
-    pub remedy: &'static str,
+pub(crate) struct Fault {
+    pub(crate) path: String,
+    pub(crate) line: usize,
+    pub(crate) what: String,
+    pub(crate) remedy: &'static str,
 }
 
 /// Every text file of the repository, by its path from the root.
-pub struct Tree {
-    pub files: BTreeMap<String, File>,
+pub(crate) struct Tree {
+    pub(crate) files: BTreeMap<String, File>,
 }
 
 /// A text file. The Rust views are as long as the text, with spaces for what is left out.
-pub struct File {
-    pub path: String,
-    pub text: String,
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// Without comments and literals.
-    pub code: String,
+    pub(crate) code: String,
     /// Of that, without what is compiled for tests only.
-    pub product: String,
+    pub(crate) product: String,
     /// Lines of the items that `product` leaves out.
-    pub test_lines: usize,
+    pub(crate) test_lines: usize,
     /// Whether all of it is compiled for tests only.
-    pub is_test: bool,
+    pub(crate) is_test: bool,
 }
 
 impl Tree {
-    pub fn read(root: &Path) -> Self {
+    pub(crate) fn read(root: &Path) -> Self {
         let mut found = Vec::new();
         collect(root, root, &mut found);
         Self::of(found)
     }
 
-    pub fn of(files: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub(crate) fn of(files: impl IntoIterator<Item = (String, String)>) -> Self {
         let files = files
             .into_iter()
             .map(|(path, text)| (path.clone(), File::new(path, text)));
@@ -63,19 +63,19 @@ impl Tree {
         tree
     }
 
-    pub fn rust(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn rust(&self) -> impl Iterator<Item = &File> {
         self.files
             .values()
             .filter(|file| file.path.ends_with(".rs"))
     }
 
     /// The Rust files of the product, those of its unit tests among them.
-    pub fn src(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn src(&self) -> impl Iterator<Item = &File> {
         self.rust().filter(|file| file.path.starts_with("src/"))
     }
 
     /// Files that `root` leads to by `mod` lines, with whether each is for tests only.
-    pub fn reachable(&self, root: &str) -> BTreeMap<String, bool> {
+    pub(crate) fn reachable(&self, root: &str) -> BTreeMap<String, bool> {
         let mut reached = BTreeMap::new();
         let mut waiting = vec![(root.to_owned(), false)];
         while let Some((path, is_test)) = waiting.pop() {
@@ -129,7 +129,7 @@ impl File {
         }
     }
 
-    pub fn line_at(&self, offset: usize) -> usize {
+    pub(crate) fn line_at(&self, offset: usize) -> usize {
         self.text.as_bytes()[..offset]
             .iter()
             .filter(|byte| **byte == b'\n')
@@ -137,7 +137,12 @@ impl File {
             + 1
     }
 
-    pub fn fault(&self, offset: usize, what: impl Into<String>, remedy: &'static str) -> Fault {
+    pub(crate) fn fault(
+        &self,
+        offset: usize,
+        what: impl Into<String>,
+        remedy: &'static str,
+    ) -> Fault {
         let (path, line) = (self.path.clone(), self.line_at(offset));
         Fault {
             path,
@@ -148,7 +153,7 @@ impl File {
     }
 
     /// The first folder or file name below src/: what the layers are about.
-    pub fn layer(&self) -> &str {
+    pub(crate) fn layer(&self) -> &str {
         let below = self.path.strip_prefix("src/").unwrap_or(&self.path);
         below
             .split('/')
@@ -213,7 +218,7 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
 // ---- a lexer that knows just enough
 
 /// Identifiers and keywords with their offsets.
-pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
         let start = rest + code[rest..].find(is_word)?;
@@ -226,7 +231,7 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 /// Offsets at which `wanted` stands, not as part of a longer word.
-pub fn find_all<'a>(text: &'a str, wanted: &'a str) -> impl Iterator<Item = usize> + 'a {
+pub(crate) fn find_all<'a>(text: &'a str, wanted: &'a str) -> impl Iterator<Item = usize> + 'a {
     let first_is_word = wanted.starts_with(is_word);
     let last_is_word = wanted.ends_with(is_word);
     text.match_indices(wanted)
@@ -234,7 +239,7 @@ pub fn find_all<'a>(text: &'a str, wanted: &'a str) -> impl Iterator<Item = usiz
         .filter(move |offset| {
             let before = text[..*offset].ends_with(is_word);
             let after = text[offset + wanted.len()..].starts_with(is_word);
-            !(first_is_word && before) && !(last_is_word && after)
+            !(first_is_word && before || last_is_word && after)
         })
 }
 
@@ -380,7 +385,7 @@ fn without_tests(code: &str) -> (String, usize) {
 }
 
 /// Where the item that begins at `start` ends: its `;`, or the brace that closes it.
-pub fn item_end(code: &str, start: usize) -> usize {
+pub(crate) fn item_end(code: &str, start: usize) -> usize {
     let mut depth = 0i32;
     let mut braces = 0i32;
     for (offset, byte) in code.bytes().enumerate().skip(start) {

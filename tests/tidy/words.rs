@@ -58,7 +58,7 @@ fn rust(tree: &Tree) -> impl Iterator<Item = &File> {
     files(tree).filter(|file| file.path.ends_with(".rs"))
 }
 
-pub fn unfinished_work(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn unfinished_work(tree: &Tree) -> Vec<Fault> {
     let remedy = "finish it, or leave it out and open an issue";
     let mut faults = Vec::new();
     for (file, word) in rust(tree).flat_map(|file| UNFINISHED.iter().map(move |word| (file, word)))
@@ -69,7 +69,7 @@ pub fn unfinished_work(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-pub fn weak_tests(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn weak_tests(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in rust(tree) {
         let may_sleep = MAY_SLEEP.iter().any(|path| file.path.starts_with(path)) && !file.is_test;
@@ -84,7 +84,7 @@ pub fn weak_tests(tree: &Tree) -> Vec<Fault> {
     faults
 }
 
-pub fn unsafe_code(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn unsafe_code(tree: &Tree) -> Vec<Fault> {
     let mut faults = Vec::new();
     for file in rust(tree).filter(|file| !file.path.starts_with("tests/fuzz/")) {
         for (offset, _) in words(&file.code).filter(|(_, word)| *word == "unsafe") {
@@ -112,7 +112,7 @@ fn says_why(file: &File, offset: usize) -> bool {
 }
 
 /// Connections are accepted in one place.
-pub fn one_accept(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn one_accept(tree: &Tree) -> Vec<Fault> {
     const HERE: &str = "src/net/accept.rs";
     const RING: &str = "src/net/ring/";
     let remedy = "connections come in through src/net/accept.rs and nowhere else";
@@ -138,7 +138,7 @@ pub fn one_accept(tree: &Tree) -> Vec<Fault> {
 }
 
 /// Where a stanza goes is decided in one function.
-pub fn one_route(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn one_route(tree: &Tree) -> Vec<Fault> {
     let remedy = "ask crate::route::route, or give the function another name";
     let routes = tree.src().flat_map(|file| {
         let functions = find_all(&file.product, "fn");
@@ -155,7 +155,7 @@ pub fn one_route(tree: &Tree) -> Vec<Fault> {
         .collect()
 }
 
-pub fn private_paths(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn private_paths(tree: &Tree) -> Vec<Fault> {
     let remedy = "use a path relative to the repository or to the file";
     let mut faults = Vec::new();
     for (file, path) in
@@ -172,7 +172,7 @@ pub fn private_paths(tree: &Tree) -> Vec<Fault> {
 }
 
 /// A bound that nothing obeys is none.
-pub fn limits_are_used(tree: &Tree) -> Vec<Fault> {
+pub(crate) fn limits_are_used(tree: &Tree) -> Vec<Fault> {
     let Some(limits) = tree.files.get("src/base/limits.rs") else {
         return Vec::new();
     };

@@ -43,7 +43,7 @@ fn each_cause_has_its_message() {
     };
     let old = Surroundings {
         kernel: "4.19.0-26".to_owned(),
-        ..filtered.clone()
+        ..filtered
     };
     let unlocked = Surroundings {
         locked_memory: 65_536,
@@ -216,14 +216,7 @@ fn answer_under(prepare: fn() -> io::Result<()>) -> String {
     let (_, name) = name.split_once("::").expect("a path begins with its crate");
     let mut command = Command::new(this);
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    // SAFETY: between fork and exec `prepare` makes system calls and nothing else.
-    #[expect(
-        unsafe_code,
-        reason = "a test restricts its child between fork and exec"
-    )]
-    unsafe {
-        command.pre_exec(prepare);
-    }
+    restrict(&mut command, prepare);
     let output = command
         .output()
         .expect("the test's own program can be run again");
@@ -232,6 +225,12 @@ fn answer_under(prepare: fn() -> io::Result<()>) -> String {
         .lines()
         .find_map(|line| Some(line.split_once(ANSWER)?.1.to_owned()));
     answer.unwrap_or_else(|| panic!("no answer in {said}"))
+}
+
+#[expect(unsafe_code, reason = "what runs between fork and exec is restricted")]
+fn restrict(command: &mut Command, prepare: fn() -> io::Result<()>) {
+    // SAFETY: `prepare` makes system calls and nothing else.
+    unsafe { command.pre_exec(prepare) };
 }
 
 fn check(answer: libc::c_long) -> io::Result<()> {
