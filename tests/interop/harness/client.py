@@ -26,9 +26,9 @@ class LoginFailed(Exception):
 
 
 class Client(ClientXMPP):
-    """`tls`: None, "starttls" or "tls". `mechanism`: the only one it may use."""
+    """`tls`: None, "starttls" or "tls". `mechanism`: the only one it may use. `address`: of a proxy."""
 
-    def __init__(self, server, user, password, *, resource=None, tls=None, mechanism=None, listener=0):
+    def __init__(self, server, user, password, *, resource=None, tls=None, mechanism=None, listener=0, address=None):
         jid = f"{user}@{DOMAIN}" + (f"/{resource}" if resource else "")
         unencrypted = {"unencrypted_plain": True, "unencrypted_scram": True}
         super().__init__(
@@ -42,7 +42,7 @@ class Client(ClientXMPP):
         self.enable_starttls = tls == "starttls"
         self.enable_plaintext = tls is None
         self.auto_authorize = None
-        self.address = server.listeners[listener].address
+        self.address = address or server.listeners[listener].address
         self.messages = asyncio.Queue()
         self.presences = asyncio.Queue()
         self.stream_errors = []

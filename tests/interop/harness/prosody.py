@@ -1,9 +1,12 @@
 """Prosody in the place of meerkat: shows that a test is right, and that it can fail.
 
-Only what the portable tests need; options of meerkat's listeners have no counterpart and are refused.
+Only what the portable tests need. A listener with `proxy_protocol` gets an HAProxy that reads the
+header; other options of meerkat's listeners have no counterpart and are refused.
 """
 
+from harness import ports
 from harness.certificate import Certificate
+from harness.haproxy import HAProxy
 from harness.listener import Listener
 from harness.meerkat import DOMAIN
 from harness.process import Process
@@ -35,16 +38,28 @@ class Prosody(Process):
     def __init__(self, folder, listeners=None, accounts=None, sections=None):
         super().__init__(folder, "prosody")
         self.listeners = listeners if listeners is not None else [Listener()]
-        assert not any(listener.options for listener in self.listeners), "only meerkat has these options"
+        self.ports = {listener.port: listener.port for listener in self.listeners}
+        self.gates = []
+        for listener in self.listeners:
+            if listener.options:
+                assert listener.options == {"proxy_protocol": True}, "only meerkat has these options"
+                self.add_gate(listener)
         self.certificate = Certificate(folder)
         register = "modules.mod_register" in (sections or {})
         self.write_config(register)
         for user, password in (accounts or {}).items():
             self.write_account(user, password)
 
+    def add_gate(self, listener):
+        self.ports[listener.port] = ports.free_port()
+        home = self.folder / f"gate-{listener.port}"
+        home.mkdir()
+        to = self.ports[listener.port]
+        self.gates.append(HAProxy(home, to=to, accept="accept-proxy", port=listener.port))
+
     def write_config(self, register):
-        direct = [str(listener.port) for listener in self.listeners if listener.tls == "tls"]
-        plain = [str(listener.port) for listener in self.listeners if listener.tls != "tls"]
+        direct = [str(self.ports[of.port]) for of in self.listeners if of.tls == "tls"]
+        plain = [str(self.ports[of.port]) for of in self.listeners if of.tls != "tls"]
         required = any(listener.tls == "starttls_required" for listener in self.listeners)
         (self.folder / "prosody.cfg.lua").write_text(
             CONFIG.format(
@@ -67,5 +82,17 @@ class Prosody(Process):
 
     def serve(self):
         command = ["prosody", "-F", "--config", self.folder / "prosody.cfg.lua"]
-        self.start(command, serves=[listener.port for listener in self.listeners])
+        self.start(command, serves=self.ports.values())
+        for gate in self.gates:
+            gate.serve()
         return self
+
+    def stop(self):
+        for gate in self.gates:
+            gate.stop()
+        super().stop()
+
+    def terminate(self):
+        for gate in self.gates:
+            gate.terminate()
+        return super().terminate()

@@ -47,7 +47,10 @@ class Wire:
     def close(self):
         self.socket.close()
 
-    def secure(self, context: ssl.SSLContext):
+    def secure(self, context: ssl.SSLContext, starttls=False):
+        if starttls:
+            self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+            self.until_tag("proceed")
         self.socket = context.wrap_socket(self.socket, server_hostname=DOMAIN)
 
     def send(self, data):

@@ -1,0 +1,71 @@
+"""A program on a terminal of its own, and what its screen shows."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import struct
+import termios
+
+import pyte
+
+COLUMNS, LINES = 160, 50
+SHOW_SECONDS = 20
+END_SECONDS = 10
+READ_BYTES = 65_536
+
+
+class Terminal:
+    """Started in a running event loop; the screen follows the program's output."""
+
+    def __init__(self, command, env):
+        self.screen = pyte.Screen(COLUMNS, LINES)
+        self.stream = pyte.ByteStream(self.screen)
+        self.changed = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execvpe(command[0], command, env | {"TERM": "xterm", "LANG": "C.UTF-8"})
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        asyncio.get_running_loop().add_reader(self.master, self.on_output)
+
+    def on_output(self):
+        try:
+            data = os.read(self.master, READ_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self.master)
+            self.ended.set()
+        self.stream.feed(data)
+        self.changed.set()
+
+    def type(self, line):
+        os.write(self.master, line.encode() + b"\r")
+
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.screen.display).strip()
+
+    async def shows(self, text, seconds=SHOW_SECONDS):
+        """Waits until the screen contains the text."""
+
+        async def look():
+            while text not in self.text():
+                assert not self.ended.is_set(), f"the program ended:\n{self.text()}"
+                self.changed.clear()
+                await self.changed.wait()
+
+        try:
+            await asyncio.wait_for(look(), seconds)
+        except TimeoutError:
+            raise AssertionError(f"the screen never shows {text!r}:\n{self.text()}") from None
+
+    async def close(self, goodbye):
+        """Types the good-bye and waits for the end of the program."""
+        self.type(goodbye)
+        try:
+            await asyncio.wait_for(self.ended.wait(), END_SECONDS)
+        except TimeoutError:
+            os.kill(self.pid, 9)
+        os.waitpid(self.pid, 0)
+        os.close(self.master)

@@ -1,0 +1,53 @@
+"""Debian's profanity, a client that people use: logs in, writes, is written to."""
+
+import os
+
+import pytest
+
+from harness.listener import Listener
+from harness.meerkat import DOMAIN
+from harness.terminal import Terminal
+
+ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
+# How profanity names the way TLS is used.
+POLICIES = {"starttls": "force", "tls": "legacy"}
+
+
+@pytest.fixture
+async def profanity(folder):
+    """start(server, policy) -> the terminal of a profanity that has logged in."""
+    started = []
+
+    async def start(server, policy):
+        home = folder / "home"
+        home.mkdir()
+        own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_DATA_HOME": home / "data"}
+        terminal = Terminal(["profanity"], os.environ | {name: str(path) for name, path in own.items()})
+        started.append(terminal)
+        await terminal.shows("Profanity")
+        port = server.listeners[0].port
+        terminal.type(f"/connect romeo@{DOMAIN}/orchard server 127.0.0.1 port {port} tls {policy}")
+        await terminal.shows("Enter password")
+        terminal.type(ACCOUNTS["romeo"])
+        await terminal.shows("Use '/tls allow' to accept this certificate")
+        terminal.type("/tls allow")
+        await terminal.shows("logged in successfully")
+        return terminal
+
+    yield start
+    for terminal in started:
+        await terminal.close("/quit")
+
+
+@pytest.mark.portable
+@pytest.mark.parametrize("tls", POLICIES)
+async def test_profanity_chats(start_server, connect, profanity, tls):
+    server = start_server(listeners=[Listener(tls)], accounts=ACCOUNTS)
+    juliet = await connect(server, "juliet", "secret", tls=tls)
+    romeo = await profanity(server, POLICIES[tls])
+    romeo.type(f"/msg juliet@{DOMAIN} But soft, what light")
+    message = await juliet.next_message()
+    assert message["body"] == "But soft, what light"
+    assert message["from"] == f"romeo@{DOMAIN}/orchard"
+    juliet.say(message["from"], "It is the east")
+    await romeo.shows("It is the east")
