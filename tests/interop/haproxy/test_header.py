@@ -25,8 +25,14 @@ def opens(wire):
     assert "<stream:features" in wire.until("</stream:features>", "<stream:features/>")
 
 
-@pytest.mark.portable
-@pytest.mark.parametrize("kind", proxy_header.GOOD)
+# HAProxy itself refuses these, which are in order.
+OUR_OWN = {"v1 unknown with addresses", "v2 unspec", "v2 unix stream"}
+PORTABLE = [
+    pytest.param(kind, marks=[] if kind in OUR_OWN else pytest.mark.portable) for kind in proxy_header.GOOD
+]
+
+
+@pytest.mark.parametrize("kind", PORTABLE)
 def test_a_header_and_the_stream_in_one_segment(server, closing, kind):
     wire = closing(Wire(server.listeners[0].address))
     wire.send(proxy_header.GOOD[kind] + HEADER)

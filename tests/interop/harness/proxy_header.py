@@ -10,7 +10,8 @@ SOURCE6 = "2001:db8::7"
 V1_TCP4 = f"PROXY TCP4 {SOURCE} 198.51.100.1 {SOURCE_PORT} 5222\r\n".encode()
 V1_TCP6 = f"PROXY TCP6 {SOURCE6} 2001:db8::1 {SOURCE_PORT} 5222\r\n".encode()
 V1_UNKNOWN = b"PROXY UNKNOWN\r\n"
-V1_UNKNOWN_LONG = b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n"
+# The longest header of version 1.
+V1_UNKNOWN_LONG = b"PROXY UNKNOWN %s %s 65535 65535\r\n" % (b":".join([b"ffff"] * 8), b":".join([b"ffff"] * 8))
 
 PROXY, LOCAL = 0x21, 0x20
 UNSPEC, TCP4, UDP4, TCP6, UNIX_STREAM = 0x00, 0x11, 0x12, 0x21, 0x31
