@@ -115,6 +115,7 @@ impl<'a> Check<'a> {
             },
             Kind::Readable => self.readable(node, kind),
             Kind::Bool
+            | Kind::False
             | Kind::Int(_)
             | Kind::IntOrInfinity(_)
             | Kind::Text
@@ -251,6 +252,7 @@ fn is_word(kind: &Kind) -> bool {
         Kind::OneOf(_) => true,
         Kind::Either(kinds) => kinds.iter().any(is_word),
         Kind::Bool
+        | Kind::False
         | Kind::Int(_)
         | Kind::IntOrInfinity(_)
         | Kind::Text
@@ -269,6 +271,7 @@ fn is_word(kind: &Kind) -> bool {
 fn fits(node: &Node, kind: &Kind) -> bool {
     match kind {
         Kind::Bool => matches!(node.value, Value::Boolean(_)),
+        Kind::False => matches!(node.value, Value::Boolean(false)),
         Kind::Int(range) => integer(node).is_some_and(|n| range.min <= n && n <= range.max),
         Kind::IntOrInfinity(range) => {
             text(node) == Some("infinity") || fits(node, &Kind::Int(*range))

@@ -96,6 +96,33 @@ pub(crate) fn notices(check: &mut Check<'_>, root: &Node, config: &Config) {
     }
 }
 
+/// Whether the table says that a path, or the section it is in, has no effect. What depends on
+/// the rest of a file (rules, classes, shapers) counts as working.
+pub(crate) fn without(path: &str) -> bool {
+    let section = path.split('.').next().unwrap_or(path);
+    if ["access", "acl", "shaper"].contains(&section) {
+        return false;
+    }
+    let mut outer = Some(path);
+    while let Some(path) = outer {
+        match effect_of(path) {
+            Some(Works) => return false,
+            Some(NoEffect(_) | NotServed(_)) => return true,
+            None => outer = path.rsplit_once('.').map(|(outer, _)| outer),
+        }
+    }
+    true
+}
+
+/// Whether nothing in a section has an effect.
+pub(crate) fn section_without(path: &str) -> bool {
+    let inside = format!("{path}.");
+    let works = TABLE
+        .iter()
+        .any(|(p, effect)| *effect == Works && p.starts_with(&inside));
+    without(path) && !works
+}
+
 struct Walk<'c, 'f> {
     check: &'c mut Check<'f>,
     asked: Asked,
@@ -106,12 +133,11 @@ impl Walk<'_, '_> {
     fn entry(&mut self, entry: &Entry, outer: &str, inherited: Option<Effect>) {
         let dot = if outer.is_empty() { "" } else { "." };
         let path = format!("{outer}{dot}{}", entry.key);
-        let effect = self
-            .asked
-            .effect(&path)
-            .or_else(|| effect_of(&path))
-            .or(inherited);
-        self.node(&entry.node, &path, effect);
+        match self.asked.effect(&path) {
+            Some(Works) => {}
+            Some(NoEffect(why) | NotServed(why)) => self.tell(&entry.key_place, &path, why),
+            None => self.node(&entry.node, &path, effect_of(&path).or(inherited)),
+        }
     }
 
     fn node(&mut self, node: &Node, path: &str, effect: Option<Effect>) {

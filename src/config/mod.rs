@@ -24,6 +24,7 @@ mod lookup;
 pub mod modules;
 mod option;
 mod pools;
+mod reference;
 mod references;
 pub mod runtime;
 pub mod s2s;
@@ -51,6 +52,7 @@ pub use listen::ListenerKind;
 pub use lookup::SESSIONS_UNWRITTEN;
 pub use modules::Modules;
 pub use pools::ClientTls;
+pub use reference::reference;
 pub use runtime::Runtime;
 pub use s2s::S2s;
 pub use shaper::Shaper;
@@ -201,3 +203,6 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
     effect::notices(check, root, &config);
     config
 }
+
+#[cfg(test)]
+mod tests;

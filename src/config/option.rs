@@ -44,6 +44,8 @@ pub(crate) enum Unwritten {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Bool,
+    /// The boolean that means "no" where yes has several names.
+    False,
     Int(Range),
     /// An integer in the range or the string "infinity".
     IntOrInfinity(Range),
@@ -225,6 +227,7 @@ impl Kind {
     pub(crate) fn accepted(&self) -> String {
         match self {
             Self::Bool => "true or false".into(),
+            Self::False => "false".into(),
             Self::Int(range) => range.accepted(),
             Self::IntOrInfinity(range) => format!("{} or \"infinity\"", range.accepted()),
             Self::Text => "a string".into(),

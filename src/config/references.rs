@@ -48,7 +48,7 @@ fn resolve_shapers(check: &mut Check<'_>, config: &mut Config) {
 }
 
 /// Whether a rule is defined, for the server or for any host.
-fn is_rule(config: &Config, rule: &str) -> bool {
+pub(crate) fn is_rule(config: &Config, rule: &str) -> bool {
     let own = config.host_config.iter().map(|own| &own.rules);
     [&config.rules]
         .into_iter()

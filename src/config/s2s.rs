@@ -40,7 +40,7 @@ options! {
         /// TLS in both directions, in the manner of 6.3: for listeners without a `tls` table, and
         /// outgoing connections without `outgoing.tls`.
         use_starttls: Option<Sited<UseStartTls>> = Kind::Either(&[
-            Kind::OneOf(UseStartTls::WORDS), Kind::Bool,
+            Kind::False, Kind::OneOf(UseStartTls::WORDS),
         ]), Unwritten::Unset("no TLS");
         /// PEM file with certificate and key for `use_starttls`.
         certfile: Option<Sited<String>> = Kind::Readable, Unwritten::Unset("");

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use super::Config;
 use super::access::ALL;
-use super::access::Rules;
 use super::check::Check;
 use super::decode::text;
 use super::option::Kind;
@@ -149,15 +148,16 @@ impl Register {
 /// The rules between this section and others.
 pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: &Node) {
     check_section(check, section);
-    let own = config.host_config.iter();
-    let own = own.filter_map(|own| Some((own.modules.as_ref()?, Some(&own.rules))));
-    for (modules, rules) in [(&config.modules, None)].into_iter().chain(own) {
+    let own = config
+        .host_config
+        .iter()
+        .filter_map(|own| own.modules.as_ref());
+    for modules in [&config.modules].into_iter().chain(own) {
         let Some(register) = &modules.mod_register else {
             continue;
         };
         let name = &register.access.value;
-        let defined = |rules: &Rules| rules.access.contains_key(name);
-        if name != ALL && !defined(&config.rules) && !rules.is_some_and(defined) {
+        if name != ALL && !references::is_rule(config, name) {
             references::undefined_rule(check, &register.access.place, name);
         }
     }
