@@ -14,7 +14,9 @@ pub fn anonymous_user(random: [u8; ANONYMOUS_RANDOM_BYTES]) -> String {
         .map(|place: u32| {
             // 26 characters have room for 130 bits: the first takes the highest three only.
             let index = (bits >> (125 - 5 * place)) & 31;
-            char::from(BASE32[index as usize])
+            BASE32
+                .get(index as usize)
+                .map_or('a', |letter| char::from(*letter))
         })
         .collect()
 }

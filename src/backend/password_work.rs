@@ -126,7 +126,6 @@ fn run(queue: &Receiver<Order>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
 
     use super::*;
 
@@ -137,7 +136,7 @@ mod tests {
     #[test]
     fn every_job_is_answered_before_the_end() {
         let work = one_thread();
-        let (sender, answers) = mpsc::channel();
+        let (sender, answers) = crossbeam_channel::unbounded();
         for number in 0..100 {
             let sender = sender.clone();
             let reply = move |result| sender.send(result).expect("somebody listens");
@@ -154,8 +153,8 @@ mod tests {
     fn a_full_queue_is_said_at_once() {
         let work = one_thread();
         let handle = work.handle();
-        let (started, has_started) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
+        let (started, has_started) = crossbeam_channel::unbounded();
+        let (release, released) = crossbeam_channel::bounded::<()>(1);
         let blocker = move || {
             started.send(()).expect("the test listens");
             released.recv()
@@ -173,13 +172,13 @@ mod tests {
     #[test]
     fn a_panicking_job_is_a_failed_job() {
         let work = one_thread();
-        let (sender, answers) = mpsc::channel();
+        let (sender, answers) = crossbeam_channel::unbounded();
         let reply = move |result: Result<(), JobFailed>| sender.send(result).expect("listens");
         work.handle()
             .submit(|| panic!("on purpose"), reply)
             .expect("room");
         assert_eq!(answers.recv(), Ok(Err(JobFailed)));
-        let (sender, answers) = mpsc::channel();
+        let (sender, answers) = crossbeam_channel::unbounded();
         let reply = move |result: Result<u8, JobFailed>| sender.send(result).expect("listens");
         work.handle().submit(|| 7, reply).expect("room");
         assert_eq!(answers.recv(), Ok(Ok(7)), "the thread lives");

@@ -27,7 +27,6 @@ use crossbeam_channel::Sender;
 use crossbeam_channel::TrySendError;
 
 use self::accounts::Database;
-use self::worker::Job;
 use self::worker::Order;
 use self::worker::Worker;
 use crate::base::data_dir;
@@ -98,7 +97,13 @@ impl Store {
                 doing: "start its thread",
                 reason: error.to_string(),
             })?;
-        Ok(Self { handle: Handle { orders, changed_outside }, thread: Some(thread) })
+        Ok(Self {
+            handle: Handle {
+                orders,
+                changed_outside,
+            },
+            thread: Some(thread),
+        })
     }
 
     /// One more way to ask the store.
@@ -112,7 +117,9 @@ impl Store {
     }
 
     fn stop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         // Fails only where the thread is gone already.
         let _ = self.handle.orders.send(Order::Stop);
         let _ = thread.join();
@@ -129,25 +136,29 @@ impl Handle {
     /// Queues a request without waiting. `reply` is called exactly once if this returns `Ok`, and
     /// never otherwise.
     pub fn submit(&self, request: Request, reply: Reply) -> Result<(), Refused> {
-        self.orders.try_send(Order::Do(Job::new(request, reply))).map_err(|refused| match refused {
-            TrySendError::Full(order) => {
-                order.forget();
-                Refused::Busy
-            }
-            TrySendError::Disconnected(order) => {
-                order.forget();
-                Refused::Stopped
-            }
-        })
+        self.orders
+            .try_send(Order::ask(request, reply))
+            .map_err(|refused| match refused {
+                TrySendError::Full(order) => {
+                    order.forget();
+                    Refused::Busy
+                }
+                TrySendError::Disconnected(order) => {
+                    order.forget();
+                    Refused::Stopped
+                }
+            })
     }
 
     /// Queues a request and waits for room in the queue: for threads of the command line, never for
     /// an executor.
     pub fn submit_waiting(&self, request: Request, reply: Reply) -> Result<(), Refused> {
-        self.orders.send(Order::Do(Job::new(request, reply))).map_err(|refused| {
-            refused.into_inner().forget();
-            Refused::Stopped
-        })
+        self.orders
+            .send(Order::ask(request, reply))
+            .map_err(|refused| {
+                refused.into_inner().forget();
+                Refused::Stopped
+            })
     }
 
     /// Queues a request and waits for its answer: for threads of the command line, never for an
@@ -157,7 +168,8 @@ impl Handle {
         let reply = Box::new(move |result| {
             let _ = sender.send(result);
         });
-        self.submit_waiting(request, reply).map_err(|_| StoreError::Stopped)?;
+        self.submit_waiting(request, reply)
+            .map_err(|_| StoreError::Stopped)?;
         answer.recv().unwrap_or(Err(StoreError::Stopped))
     }
 

@@ -81,8 +81,16 @@ fn wait_for_lock(attempts: i32) -> bool {
     if waited >= LOCK_WAIT_MAX {
         return false;
     }
-    std::thread::sleep(LOCK_STEP);
+    pause();
     true
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on the store's thread or the command line's, never on an executor"
+)]
+fn pause() {
+    std::thread::sleep(LOCK_STEP);
 }
 
 /// Refuses what we did not write and what a later version wrote, before anything is changed.
@@ -130,7 +138,7 @@ fn use_wal(connection: &Connection, file: &Path) -> Result<(), StoreError> {
                     ),
                 });
             }
-            Err(StoreError::Locked) => std::thread::sleep(LOCK_STEP),
+            Err(StoreError::Locked) => pause(),
             Err(error) => return Err(error),
         }
     }

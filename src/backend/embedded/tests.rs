@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::mpsc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -53,7 +52,7 @@ fn every_request_is_answered_once_and_in_order() {
     let scratch = Scratch::new("order");
     let store = Store::open(scratch.path()).expect("made");
     let handle = store.handle();
-    let (sender, answers) = mpsc::channel();
+    let (sender, answers) = crossbeam_channel::unbounded();
     let ask = |number: usize, request: Request| {
         let sender = sender.clone();
         let reply = move |result| sender.send((number, result)).expect("the test listens");
@@ -89,8 +88,8 @@ fn every_request_is_answered_once_and_in_order() {
 fn one_bad_request_does_not_fail_its_neighbours() {
     let scratch = Scratch::new("neighbours");
     let store = Store::open(scratch.path()).expect("made");
-    let (sender, answers) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
+    let (sender, answers) = crossbeam_channel::unbounded();
+    let (release, released) = crossbeam_channel::bounded::<()>(1);
     let handle = store.handle();
     // Holds the thread, so that the rest becomes one group.
     let hold = move |_| released.recv().expect("the test releases");
@@ -132,8 +131,8 @@ fn a_full_queue_and_a_closed_store_are_said() {
     let scratch = Scratch::new("full");
     let store = Store::open(scratch.path()).expect("made");
     let handle = store.handle();
-    let (started, has_started) = mpsc::channel();
-    let (release, released) = mpsc::channel::<()>();
+    let (started, has_started) = crossbeam_channel::unbounded();
+    let (release, released) = crossbeam_channel::bounded::<()>(1);
     let hold = move |_| {
         started.send(()).expect("the test listens");
         released.recv().expect("the test releases");
@@ -176,6 +175,10 @@ fn a_panicking_reply_does_not_end_the_store() {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds the wait for an event of another thread"
+)]
 fn changes_of_another_process_are_noticed() {
     let scratch = Scratch::new("outside");
     let server = Store::open(scratch.path()).expect("made");

@@ -33,12 +33,20 @@ const OUTSIDE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// What the queue carries.
 pub(super) enum Order {
     /// Carry out a request.
-    Do(Job),
+    Do(Box<Job>),
     /// Answer what came before this, then end.
     Stop,
 }
 
 impl Order {
+    /// Carry out `request`, then call `reply`.
+    pub(super) fn ask(request: Request, reply: Reply) -> Self {
+        Self::Do(Box::new(Job {
+            request,
+            reply: Some(reply),
+        }))
+    }
+
     /// Drops the order without an answer.
     pub(super) fn forget(self) {
         match self {
@@ -56,13 +64,6 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(request: Request, reply: Reply) -> Self {
-        Self {
-            request,
-            reply: Some(reply),
-        }
-    }
-
     fn answer(mut self, result: Result<Response, StoreError>) {
         self.reply_once(result);
     }
@@ -113,7 +114,7 @@ impl Worker {
         let mut group = Vec::with_capacity(GROUP_REQUESTS_MAX);
         loop {
             match self.queue.recv_timeout(OUTSIDE_CHECK_INTERVAL) {
-                Ok(Order::Do(job)) => group.push(job),
+                Ok(Order::Do(job)) => group.push(*job),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     self.notice_outside_changes();
@@ -133,7 +134,7 @@ impl Worker {
     fn fill(&mut self, group: &mut Vec<Job>) -> bool {
         while group.len() < GROUP_REQUESTS_MAX {
             match self.queue.try_recv() {
-                Ok(Order::Do(job)) => group.push(job),
+                Ok(Order::Do(job)) => group.push(*job),
                 Ok(Order::Stop) => return true,
                 Err(_) => return false,
             }
