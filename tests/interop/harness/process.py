@@ -25,7 +25,9 @@ class Process:
 
     def start(self, command, *, cwd=None, env=None, serves=(), limits=()):
         """Runs until each port of `serves` accepts; `limits` are options of prlimit(1)."""
-        command = [str(part) for part in (["prlimit", *limits] if limits else []) + list(command)]
+        # Dies with the test run, even where that is killed.
+        command = ["setpriv", "--pdeathsig", "KILL", "prlimit", *limits, *command]
+        command = [str(part) for part in command]
         with self.log_file.open("ab") as log:
             self.child = subprocess.Popen(
                 command, cwd=cwd or self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
