@@ -38,8 +38,8 @@ impl Decoys {
 
     /// Keys in the shape of stored ones that no password matches.
     pub fn keys(&self, id: &AccountId, hash: Hash, iterations: u32) -> ScramKeys {
-        let mut stored_key = vec![0; key_bytes(hash)];
-        let mut server_key = vec![0; key_bytes(hash)];
+        let mut stored_key = vec![0; hash.bytes()];
+        let mut server_key = vec![0; hash.bytes()];
         self.fill(b"stored key", id, hash, &mut stored_key);
         self.fill(b"server key", id, hash, &mut server_key);
         ScramKeys {
@@ -84,14 +84,6 @@ fn name(hash: Hash) -> &'static [u8] {
         Hash::Sha1 => b"1",
         Hash::Sha256 => b"256",
         Hash::Sha512 => b"512",
-    }
-}
-
-fn key_bytes(hash: Hash) -> usize {
-    match hash {
-        Hash::Sha1 => 20,
-        Hash::Sha256 => 32,
-        Hash::Sha512 => 64,
     }
 }
 

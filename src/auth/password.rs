@@ -7,16 +7,15 @@ use crate::config::auth::Auth;
 use crate::config::auth::Hash as ConfiguredHash;
 use crate::config::auth::PasswordFormat;
 use crate::proto::sasl::keys::Credentials;
+use crate::proto::sasl::keys::DeriveError;
 use crate::proto::sasl::keys::Hash;
+use crate::proto::sasl::keys::PASSWORD_BYTES_MAX;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::proto::sasl::keys::Secret;
 use crate::store::AccountId;
 
 /// Bytes of a new salt. RFC 5802 leaves the length open; 16 random bytes never meet again.
 pub const SALT_BYTES: usize = 16;
-
-/// Bytes of a password, at most: no person has a longer one, and no stranger makes us hash one.
-pub const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Hash functions that meerkat stores keys for, the cheapest for the server first.
 pub const HASHES: [Hash; 3] = [Hash::Sha1, Hash::Sha256, Hash::Sha512];
@@ -64,16 +63,9 @@ impl PasswordPolicy {
     /// What is stored for a new password. Takes milliseconds where the format is "scram": not for
     /// an executor.
     pub fn credentials(&self, password: &str, salts: &Salts) -> Result<Credentials, PasswordError> {
-        if password.is_empty() {
-            return Err(PasswordError::Empty);
-        }
-        if password.len() > PASSWORD_BYTES_MAX {
-            return Err(PasswordError::TooLong);
-        }
         // Derived for both formats: a password that no client could send is refused in either.
         let keys = |hash, salt: &[u8], iterations| {
-            ScramKeys::derive(hash, password, salt, iterations)
-                .map_err(|_| PasswordError::Prohibited)
+            ScramKeys::derive(hash, password, salt, iterations).map_err(PasswordError::from)
         };
         let [salt_sha1, salt_sha256, salt_sha512] = salts;
         if self.format == PasswordFormat::Plain {
@@ -99,19 +91,34 @@ impl PasswordPolicy {
 pub enum PasswordError {
     /// It has no character; no client would send it (RFC 4616 section 2).
     Empty,
-    /// It holds a character that SASLprep prohibits (RFC 4013 section 2.3).
+    /// The policy asks for keys of no round; a configuration never does.
+    NoIterations,
+    /// It holds a character that SASLprep prohibits (RFC 4013 section 2.3), or one that is not
+    /// assigned.
     Prohibited,
     /// It is longer than [`PASSWORD_BYTES_MAX`].
     TooLong,
+}
+
+impl From<DeriveError> for PasswordError {
+    fn from(error: DeriveError) -> Self {
+        match error {
+            DeriveError::Empty => Self::Empty,
+            DeriveError::NoIterations => Self::NoIterations,
+            DeriveError::Prohibited => Self::Prohibited,
+            DeriveError::TooLong => Self::TooLong,
+        }
+    }
 }
 
 impl fmt::Display for PasswordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the password is empty"),
+            Self::NoIterations => f.write_str("at least one round of PBKDF2 is needed"),
             Self::Prohibited => f.write_str(
-                "the password holds a character that no client may send, such as a control \
-                 character (RFC 4013)",
+                "the password holds a character that clients may not send, such as a control \
+                 character or one that is younger than Unicode 3.2 (RFC 4013)",
             ),
             Self::TooLong => {
                 write!(f, "the password is longer than {PASSWORD_BYTES_MAX} bytes")

@@ -39,7 +39,7 @@ pub(super) fn add(loaded: &Loaded, new: NewPassword) -> Result<(), Failure> {
         return Err(exists_already(&id));
     }
     let password = passwords::obtain(new.password, &id)?;
-    let policy = PasswordPolicy::from_config(&loaded.config.auth);
+    let policy = PasswordPolicy::from_config(loaded.config.auth_of(id.host()));
     let credentials = passwords::credentials(&policy, &password)?;
     let create = Request::Create {
         id: id.clone(),
@@ -49,7 +49,7 @@ pub(super) fn add(loaded: &Loaded, new: NewPassword) -> Result<(), Failure> {
     done(&handle.call(create)?, || exists_already(&id))?;
     store.close();
     hint(&format!("{id} added to {}", file(loaded).display()));
-    warn_if_unused(&loaded.config);
+    warn_if_unused(&loaded.config, id.host());
     Ok(())
 }
 
@@ -73,7 +73,7 @@ pub(super) fn passwd(loaded: &Loaded, new: NewPassword) -> Result<(), Failure> {
         return Err(no_such(&id, loaded));
     }
     let password = passwords::obtain(new.password, &id)?;
-    let policy = PasswordPolicy::from_config(&loaded.config.auth);
+    let policy = PasswordPolicy::from_config(loaded.config.auth_of(id.host()));
     let credentials = passwords::credentials(&policy, &password)?;
     let set = Request::SetCredentials {
         id: id.clone(),
@@ -223,12 +223,12 @@ fn no_such(id: &AccountId, loaded: &Loaded) -> Failure {
 }
 
 /// An account that nobody can use is worth a word.
-pub(super) fn warn_if_unused(config: &Config) {
-    if !config.auth.enabled().contains(&Method::Internal) {
-        hint(
-            "nobody can log in with the accounts of this store before the configuration has a \
-             section [auth.internal]",
-        );
+pub(super) fn warn_if_unused(config: &Config, host: &str) {
+    if !config.auth_of(host).enabled().contains(&Method::Internal) {
+        hint(&format!(
+            "nobody can log in to accounts of {host} before the configuration has a section \
+             [auth.internal] that holds for it"
+        ));
     }
 }
 

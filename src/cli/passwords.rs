@@ -5,12 +5,12 @@ use std::io::BufRead;
 use std::io::IsTerminal;
 use std::io::Read;
 
-use crate::auth::password::PASSWORD_BYTES_MAX;
 use crate::auth::password::PasswordPolicy;
 use crate::auth::password::Salts;
 use crate::cli::Failure;
 use crate::cli::failure::hint;
 use crate::proto::sasl::keys::Credentials;
+use crate::proto::sasl::keys::PASSWORD_BYTES_MAX;
 use crate::store::AccountId;
 
 /// The password of `--password`; without it the line on stdin; where that is a terminal, what is

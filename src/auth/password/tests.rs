@@ -165,6 +165,8 @@ fn what_cannot_be_a_password_is_refused_in_either_format() {
             refused(&"x".repeat(PASSWORD_BYTES_MAX + 1)),
             Some(PasswordError::TooLong)
         );
+        // A soft hyphen is mapped to nothing.
+        assert_eq!(refused("\u{ad}"), Some(PasswordError::Empty));
         assert_eq!(refused("bell\u{7}"), Some(PasswordError::Prohibited));
         assert_eq!(refused(&"x".repeat(PASSWORD_BYTES_MAX)), None);
     }

@@ -30,7 +30,6 @@ use self::rows::Row;
 use self::work::Worker;
 use super::Import;
 use super::account;
-use crate::auth::password::PasswordPolicy;
 use crate::backend::embedded::Store;
 use crate::cli::Failure;
 use crate::cli::Loaded;
@@ -71,8 +70,6 @@ struct Count {
 pub(super) fn run(loaded: &Loaded, options: &Import) -> Result<(), Failure> {
     let input = Input::open(&options.file)?;
     let store = Store::open(&loaded.data_folder())?;
-    let mut policy = PasswordPolicy::from_config(&loaded.config.auth);
-    policy.iterations = options.iterations.unwrap_or(policy.iterations);
     let name = input.name.clone();
     let started = Instant::now();
     let mut report = Report::new(input.bytes, &name, options.verbose);
@@ -85,9 +82,8 @@ pub(super) fn run(loaded: &Loaded, options: &Import) -> Result<(), Failure> {
         for _ in 0..cores() {
             let worker = Worker {
                 handle: store.handle(),
-                policy: &policy,
-                replace: options.replace,
-                verbose: options.verbose,
+                config: &loaded.config,
+                options,
                 told: told.clone(),
             };
             let queue = queue.clone();
@@ -110,7 +106,9 @@ pub(super) fn run(loaded: &Loaded, options: &Import) -> Result<(), Failure> {
     store.close();
     report.finish(started.elapsed());
     counted?;
-    account::warn_if_unused(&loaded.config);
+    for host in &loaded.config.general.hosts {
+        account::warn_if_unused(&loaded.config, &host.value);
+    }
     match report.count.bad {
         0 => Ok(()),
         1 => Err(Failure::new(format!(

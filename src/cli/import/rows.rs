@@ -17,11 +17,11 @@ use csv::ReaderBuilder;
 use super::CHUNK_ROWS_MAX;
 use super::Chunks;
 use super::Told;
-use crate::auth::password::PASSWORD_BYTES_MAX;
 use crate::cli::Failure;
 use crate::cli::account;
 use crate::config::Config;
 use crate::jid::JID_BYTES_MAX;
+use crate::proto::sasl::keys::PASSWORD_BYTES_MAX;
 use crate::store::AccountId;
 
 /// Rows of one file. What is remembered of each, to find those that name an account twice, takes

@@ -8,8 +8,10 @@ use super::rows::Row;
 use crate::auth::password::PasswordPolicy;
 use crate::backend::embedded::Handle;
 use crate::cli::Failure;
+use crate::cli::Import;
 use crate::cli::account;
 use crate::cli::passwords;
+use crate::config::Config;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
@@ -17,9 +19,8 @@ use crate::store::StoreError;
 /// One of the threads that compute. Lives on: its thread, for one import.
 pub(super) struct Worker<'a> {
     pub(super) handle: Handle,
-    pub(super) policy: &'a PasswordPolicy,
-    pub(super) replace: bool,
-    pub(super) verbose: bool,
+    pub(super) config: &'a Config,
+    pub(super) options: &'a Import,
     pub(super) told: Sender<Told>,
 }
 
@@ -69,14 +70,16 @@ impl Worker<'_> {
     }
 
     fn row(&self, row: Row, exists: bool) -> Result<(), Failure> {
-        if exists && !self.replace {
+        if exists && !self.options.replace {
             self.tell(Told::Skipped);
             return Ok(());
         }
-        let credentials = passwords::credentials(self.policy, &row.password)?;
+        let mut policy = PasswordPolicy::from_config(self.config.auth_of(row.id.host()));
+        policy.iterations = self.options.iterations.unwrap_or(policy.iterations);
+        let credentials = passwords::credentials(&policy, &row.password)?;
         let told = self.told.clone();
         let line = row.line;
-        let jid = self.verbose.then(|| row.id.to_string());
+        let jid = self.options.verbose.then(|| row.id.to_string());
         // A receiver that is gone means that the import was given up.
         let reply = Box::new(move |result| drop(told.send(outcome(result, line, jid))));
         let request = match exists {
