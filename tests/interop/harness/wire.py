@@ -116,9 +116,9 @@ class Wire:
         self.until_tag("presence", self.jid)
 
     def ping(self, name="ping"):
-        """A round trip through the whole server."""
+        """A round trip through the whole server; what came before its answer, and that."""
         self.send(PING.format(name))
-        self.until_tag("iq", f"{name}", "result")
+        return self.until_tag("iq", f"{name}", "result")
 
     def reset(self):
         """The peer vanishes: RST instead of FIN."""
