@@ -223,7 +223,7 @@ impl Glob {
                 }
             })
             .collect();
-        expression.push_str(&format!("[{not}{inner}]"));
+        expression.extend(["[", not, &inner, "]"]);
         *rest = behind.chars();
         Ok(())
     }
@@ -306,8 +306,7 @@ impl Rules {
             self.access.get(rule),
             own.and_then(|own| own.access.get(rule)),
         );
-        let mut classes = clauses.into_iter();
-        let decisive = classes.find(|clause| {
+        let decisive = clauses.into_iter().find(|clause| {
             let class = clause.class.value.as_str();
             class == ALL
                 || self.holds(class, host, who, hosted)

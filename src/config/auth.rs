@@ -154,7 +154,8 @@ options! {
         /// What EXTERNAL accepts of a client's certificate.
         sasl_external: Vec<String> = Kind::NAMES, Unwritten::Unset("[\"standard\"]");
         /// How a common name becomes a user name.
-        sasl_external_common_name: CommonName = Kind::Section(&CommonName::SCHEMA), Unwritten::Section;
+        sasl_external_common_name: CommonName = Kind::Section(&CommonName::SCHEMA),
+            Unwritten::Section;
         /// Most accounts of one domain.
         max_users_per_domain: Bound<u64> = Kind::COUNT_OR_INFINITY, Unwritten::Text("infinity");
         /// How passwords are stored.
@@ -165,7 +166,8 @@ options! {
         /// Whether PLAIN may be offered on a connection without TLS. Unset: only where the peer's
         /// own socket address is loopback, the listener is bound to a loopback address, expects no
         /// PROXY header and is not http.
-        allow_plain_without_tls: Option<bool> = Kind::Bool, Unwritten::Unset("loopback only"), ours();
+        allow_plain_without_tls: Option<bool> = Kind::Bool,
+            Unwritten::Unset("loopback only"), ours();
         /// Accounts in the server's own store.
         internal: Option<Internal> = Kind::Section(&Internal::SCHEMA), Unwritten::Unset("off");
         /// Sessions without account.
@@ -229,7 +231,8 @@ options! {
         /// Whether one anonymous name may have several sessions (login_anon only).
         allow_multiple_connections: bool = Kind::Bool, Unwritten::Bool(false);
         /// Who may come in: by ANONYMOUS, by any name and password, or both.
-        protocol: AnonymousProtocol = Kind::OneOf(AnonymousProtocol::WORDS), Unwritten::Text("sasl_anon");
+        protocol: AnonymousProtocol = Kind::OneOf(AnonymousProtocol::WORDS),
+            Unwritten::Text("sasl_anon");
         /// Where a cluster keeps the list of anonymous users.
         backend: String = Kind::OneOf(&["mnesia", "cets"]), Unwritten::Text("mnesia");
     }
@@ -263,7 +266,8 @@ options! {
         /// Where the search starts.
         base: String = Kind::Text, Unwritten::Text("");
         /// Whether aliases are followed.
-        deref: String = Kind::OneOf(&["never", "always", "finding", "searching"]), Unwritten::Text("never");
+        deref: String = Kind::OneOf(&["never", "always", "finding", "searching"]),
+            Unwritten::Text("never");
         /// Attributes that hold the user name.
         uids: () = Kind::List(&Kind::Section(&Uid::SCHEMA), Repeats::Allowed), Unwritten::Empty;
         /// Filter of the search.
@@ -271,7 +275,8 @@ options! {
         /// Filter by what was found.
         dn_filter: Option<DnFilter> = Kind::Section(&DnFilter::SCHEMA), Unwritten::Unset("none");
         /// Filter by the user's own attributes.
-        local_filter: Option<LocalFilter> = Kind::Section(&LocalFilter::SCHEMA), Unwritten::Unset("none");
+        local_filter: Option<LocalFilter> = Kind::Section(&LocalFilter::SCHEMA),
+            Unwritten::Unset("none");
     }
 }
 

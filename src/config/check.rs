@@ -209,12 +209,13 @@ impl<'a> Check<'a> {
             1..=KEYS_LISTED_MAX => format!("known here: {}", known.join(", ")),
             _ => String::new(),
         };
-        let accepted = match (suggestion(&entry.key, schema), listed.is_empty()) {
-            (Some(near), true) => format!("did you mean `{near}`?"),
-            (Some(near), false) => format!("did you mean `{near}`? {listed}"),
-            (None, _) => listed,
+        let accepted = match suggestion(&entry.key, schema) {
+            Some((near, true)) => format!("did you mean `{near}`? {listed}"),
+            Some((near, false)) => format!("the nearest known key is `{near}`; {listed}"),
+            None => listed,
         };
-        self.error(&entry.key_place, "unknown key", &accepted);
+        let accepted = accepted.trim_end_matches([' ', ';']);
+        self.error(&entry.key_place, "unknown key", accepted);
     }
 
     fn unwritten(&mut self, node: &Node, option: &Opt) {
@@ -287,25 +288,34 @@ fn fits(node: &Node, kind: &Kind) -> bool {
     }
 }
 
-/// The nearest known key, or the same key one section further in.
-fn suggestion(written: &str, schema: &Schema) -> Option<String> {
-    let inner = schema.options().find_map(|option| match &option.kind {
-        Kind::Section(inner) if inner.options().any(|o| o.is_called(written)) => {
-            Some(format!("{}.{written}", option.key))
-        }
-        _ => None,
+/// The nearest known key, or the same key one section further in, and whether it is near enough
+/// to be what was meant.
+fn suggestion(written: &str, schema: &Schema) -> Option<(String, bool)> {
+    let inner = schema.options().find_map(|option| {
+        let Kind::Section(inner) = &option.kind else {
+            return None;
+        };
+        let known = inner.options().any(|inner| inner.is_called(written));
+        known.then(|| (format!("{}.{written}", option.key), true))
     });
-    inner.or_else(|| nearest(written, schema.options().map(|option| option.key)))
+    let names = schema.options().flat_map(|option| {
+        [option.key]
+            .into_iter()
+            .chain(option.aliases.iter().map(|a| a.key))
+    });
+    inner.or_else(|| nearest(written, names))
 }
 
-/// The word that looks most like `written`.
-pub(crate) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The word that looks most like `written`, and whether it looks very much like it.
+pub(crate) fn nearest<'a>(
+    written: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<(String, bool)> {
     let written = written.to_lowercase();
     known
         .map(|key| (strsim::normalized_damerau_levenshtein(&written, key), key))
-        .filter(|(likeness, _)| *likeness >= SUGGESTION_LIKENESS_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, key)| key.to_owned())
+        .map(|(likeness, key)| (key.to_owned(), likeness >= SUGGESTION_LIKENESS_MIN))
 }
 
 /// "`a`, `b` or `c`".

@@ -23,13 +23,13 @@ enum Effect {
     /// What the documentation says, unless a longer path in the table says otherwise.
     Works,
     /// Nothing, because of this. Each key below it is named.
-    NoEffect(&'static str),
+    Nothing(&'static str),
     /// Nothing; the table is named as a whole.
     NotServed(&'static str),
 }
 
-use Effect::NoEffect;
 use Effect::NotServed;
+use Effect::Nothing;
 use Effect::Works;
 
 const NOT_SERVED: &str = "this version does not serve such listeners";
@@ -48,12 +48,12 @@ const TABLE: &[(&str, Effect)] = &[
     ("general.hide_service_name", Works),
     ("runtime", Works),
     ("listen.c2s", Works),
-    ("listen.*.tls.dhfile", NoEffect(NO_FINITE_FIELD)),
-    ("listen.*.tls.module", NoEffect(OTHER_LIBRARY)),
-    ("listen.*.tls.protocol_options", NoEffect(OTHER_LIBRARY)),
+    ("listen.*.tls.dhfile", Nothing(NO_FINITE_FIELD)),
+    ("listen.*.tls.module", Nothing(OTHER_LIBRARY)),
+    ("listen.*.tls.protocol_options", Nothing(OTHER_LIBRARY)),
     ("listen.s2s", NotServed(NOT_SERVED)),
     ("listen.service", NotServed(NOT_SERVED)),
-    ("listen.service.max_fsm_queue", NoEffect(OUTBOUND_BUFFER)),
+    ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
     ("listen.component", NotServed(NOT_SERVED)),
     ("listen.http", NotServed(NOT_SERVED)),
     ("auth.methods", Works),
@@ -65,20 +65,20 @@ const TABLE: &[(&str, Effect)] = &[
     ("auth.anonymous.protocol", Works),
     ("auth.anonymous.allow_multiple_connections", Works),
     ("modules.mod_disco", Works),
-    ("modules.mod_disco.*", NoEffect(NOT_IMPLEMENTED)),
+    ("modules.mod_disco.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_register", Works),
     ("host_config.host", Works),
     ("host_config.host_type", Works),
     (
         "outgoing_pools",
-        NoEffect("nothing in this version connects to it"),
+        Nothing("nothing in this version connects to it"),
     ),
     (
         "internal_databases",
-        NoEffect("the server's store is its own"),
+        Nothing("the server's store is its own"),
     ),
-    ("instrumentation", NoEffect(NOT_IMPLEMENTED)),
-    ("services", NoEffect(NOT_IMPLEMENTED)),
+    ("instrumentation", Nothing(NOT_IMPLEMENTED)),
+    ("services", Nothing(NOT_IMPLEMENTED)),
 ];
 
 /// Rules that are asked for by name, whatever the file says.
@@ -107,7 +107,7 @@ pub(crate) fn without(path: &str) -> bool {
     while let Some(path) = outer {
         match effect_of(path) {
             Some(Works) => return false,
-            Some(NoEffect(_) | NotServed(_)) => return true,
+            Some(Nothing(_) | NotServed(_)) => return true,
             None => outer = path.rsplit_once('.').map(|(outer, _)| outer),
         }
     }
@@ -135,7 +135,7 @@ impl Walk<'_, '_> {
         let path = format!("{outer}{dot}{}", entry.key);
         match self.asked.effect(&path) {
             Some(Works) => {}
-            Some(NoEffect(why) | NotServed(why)) => self.tell(&entry.key_place, &path, why),
+            Some(Nothing(why) | NotServed(why)) => self.tell(&entry.key_place, &path, why),
             None => self.node(&entry.node, &path, effect_of(&path).or(inherited)),
         }
     }
@@ -159,7 +159,7 @@ impl Walk<'_, '_> {
                 }
             }
             (_, Some(Works)) => {}
-            (_, Some(NoEffect(why) | NotServed(why))) => self.tell(&node.place, path, why),
+            (_, Some(Nothing(why) | NotServed(why))) => self.tell(&node.place, path, why),
             (_, None) => self.tell(&node.place, path, NOT_IMPLEMENTED),
         }
     }
@@ -268,7 +268,7 @@ impl Asked {
         Some(if asked.contains(name) {
             Works
         } else {
-            NoEffect(UNASKED)
+            Nothing(UNASKED)
         })
     }
 }

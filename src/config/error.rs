@@ -10,6 +10,9 @@ use annotate_snippets::Snippet;
 
 use super::source::Place;
 
+/// Width at which the text below a caret is broken, for a terminal of 100 columns.
+const HELP_COLUMNS_MAX: usize = 84;
+
 /// One mistake of the operator.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -75,10 +78,29 @@ impl Error {
             .annotation(mark);
         let mut group = Group::with_title(Severity::ERROR.primary_title(&title)).element(snippet);
         if let Some(accepted) = &self.accepted {
-            group = group.element(Severity::HELP.message(accepted));
+            group = group.element(Severity::HELP.message(wrapped(accepted)));
         }
         Renderer::plain().render(&[group])
     }
+}
+
+/// Breaks a long text between words; the renderer indents what follows.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > HELP_COLUMNS_MAX {
+            lines.push('\n');
+            width = 0;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += length;
+    }
+    lines
 }
 
 impl fmt::Display for Error {
@@ -138,6 +160,15 @@ impl Errors {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.errors.is_empty()
+    }
+}
+
+impl<'a> IntoIterator for &'a Errors {
+    type Item = &'a Error;
+    type IntoIter = std::slice::Iter<'a, Error>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -60,8 +60,10 @@ options! {
         hide_service_name: bool = Kind::Bool, Unwritten::Bool(false);
         /// How long a new session waits for the one it replaces to end, in milliseconds.
         replaced_wait_timeout: u32 = Kind::MILLIS_FROM_1, Unwritten::Int(2000);
-        /// "s2s": a subdomain of a served host is looked for on the network, not among our services.
-        route_subdomains: Option<String> = Kind::OneOf(&["s2s"]), Unwritten::Unset("services first");
+        /// "s2s": a subdomain of a served host is looked for on the network, not among our
+        /// services.
+        route_subdomains: Option<String> = Kind::OneOf(&["s2s"]),
+            Unwritten::Unset("services first");
         /// Where sessions are kept in a cluster.
         sm_backend: String = Kind::OneOf(&["mnesia", "cets", "redis"]), Unwritten::Text("mnesia");
         /// Where a cluster keeps its list of outgoing federation connections.
@@ -105,9 +107,11 @@ options! {
     /// `[host_config.general]`: the options that a host may have for itself.
     HostGeneral {
         /// As in `[general]`.
-        replaced_wait_timeout: Option<u32> = Kind::MILLIS_FROM_1, Unwritten::Unset("that of [general]");
+        replaced_wait_timeout: Option<u32> = Kind::MILLIS_FROM_1,
+            Unwritten::Unset("that of [general]");
         /// As in `[general]`.
-        route_subdomains: Option<String> = Kind::OneOf(&["s2s"]), Unwritten::Unset("that of [general]");
+        route_subdomains: Option<String> = Kind::OneOf(&["s2s"]),
+            Unwritten::Unset("that of [general]");
     }
 }
 

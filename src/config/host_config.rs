@@ -38,7 +38,8 @@ options! {
         /// Replaces `[auth]`.
         auth: Option<Auth> = Kind::Section(&Auth::SCHEMA), Unwritten::Unset("that of the server");
         /// Replaces `[modules]`.
-        modules: Option<Modules> = Kind::Section(&modules::SCHEMA), Unwritten::Unset("those of the server");
+        modules: Option<Modules> = Kind::Section(&modules::SCHEMA),
+            Unwritten::Unset("those of the server");
         /// Adds to `[outgoing_pools]`.
         outgoing_pools: () = Kind::Section(&pools::POOLS), Unwritten::Unset("those of the server");
         /// Adds to the classes of `[acl]`.

@@ -18,7 +18,7 @@ mod decode;
 mod effect;
 mod error;
 pub mod general;
-mod host_config;
+pub mod host_config;
 pub mod listen;
 mod lookup;
 pub mod modules;
@@ -113,7 +113,8 @@ options! {
         /// Who may authenticate, and with what.
         auth: Auth = Kind::Section(&Auth::SCHEMA), Unwritten::Section;
         /// How fast input is read.
-        shaper: BTreeMap<String, Shaper> = Kind::Named(&Kind::Section(&Shaper::SCHEMA)), Unwritten::Section;
+        shaper: BTreeMap<String, Shaper> = Kind::Named(&Kind::Section(&Shaper::SCHEMA)),
+            Unwritten::Section;
         /// Classes of users.
         acl: BTreeMap<String, Vec<access::Pattern>> = access::ACL, Unwritten::Section;
         /// Rules that give a class a value.
@@ -145,16 +146,12 @@ pub fn decode(text: &str, file_name: &str, files: &dyn Files) -> Result<Config, 
         text: text.to_owned(),
     });
     let mut check = Check::new(files);
-    let config = match tree::parse(&source) {
-        (Some(root), broken) => {
-            check.errors.extend(broken);
+    let config = match parse(&mut check, &source) {
+        Some(root) => {
             check.section(&root, &Root::SCHEMA);
             build(&mut check, &root)
         }
-        (None, broken) => {
-            check.errors.extend(broken);
-            Config::default()
-        }
+        None => Config::default(),
     };
     if check.errors.is_empty() {
         Ok(Config {
@@ -164,6 +161,19 @@ pub fn decode(text: &str, file_name: &str, files: &dyn Files) -> Result<Config, 
     } else {
         Err(check.into_errors())
     }
+}
+
+/// The tree of the file, where it is sound enough to have one.
+fn parse(check: &mut Check<'_>, source: &Arc<Source>) -> Option<Node> {
+    if source.text.len() > FILE_BYTES_MAX {
+        let place = Place::new(source, 0, 0, "");
+        let accepted = format!("expected at most {FILE_BYTES_MAX} bytes");
+        check.error(&place, "the file is too large", &accepted);
+        return None;
+    }
+    let (root, broken) = tree::parse(source);
+    check.errors.extend(broken);
+    root
 }
 
 /// Reads what passed the check, and applies the rules between options.

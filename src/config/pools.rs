@@ -45,9 +45,11 @@ options! {
         /// Whether a certificate that does not pass ends the handshake.
         disconnect_on_failure: bool = Kind::Bool, Unwritten::Bool(true);
         /// Revoked certificates.
-        crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused), Unwritten::Empty;
+        crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused),
+            Unwritten::Empty;
         /// The name that is sent to the peer.
-        server_name_indication: () = Kind::Section(&Schema { groups: &[SNI] }), Unwritten::Unset("");
+        server_name_indication: () = Kind::Section(&Schema { groups: &[SNI] }),
+            Unwritten::Unset("");
     }
 }
 

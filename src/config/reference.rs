@@ -18,7 +18,7 @@ const HEAD: &str = "\
 
 One TOML file, in the layout of MongooseIM. Types are strict: an integer is no float and no string.
 An unknown key is an error. Every error of a file is reported at once, with line, column and what
-would be accepted, and nothing starts while there is one. \"infinity\" is always the lower-case word.
+would be accepted, and nothing starts while there is one. \"infinity\" is always in lower case.
 
 `config/meerkat.toml` is the same as a file to start from, grouped by use. Options that MongooseIM
 does not have are marked *ours*. What is marked *no effect yet* is accepted and checked, and named
@@ -70,10 +70,8 @@ impl Page {
     }
 
     fn section(&mut self, path: &str, doc: &str, schema: &Schema) {
-        let effect = match effect::section_without(&path.replace("[]", "")) {
-            true => "*No effect yet.* ",
-            false => "",
-        };
+        let without = effect::section_without(&path.replace("[]", ""));
+        let effect = if without { "*No effect yet.* " } else { "" };
         let text = format!(
             "\n{} `{path}`\n\n{effect}{}\n",
             heading(path),

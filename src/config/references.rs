@@ -34,7 +34,8 @@ fn resolve_shapers(check: &mut Check<'_>, config: &mut Config) {
         let ShaperChoice::Named(name) = common.shaper.clone() else {
             continue;
         };
-        if config.shapers.contains_key(&name) {
+        // An empty name was reported as what it is.
+        if name.is_empty() || config.shapers.contains_key(&name) {
             continue;
         }
         if !is_rule(config, &name) {
@@ -83,7 +84,8 @@ fn check_outgoing_shapers(check: &mut Check<'_>, config: &Config) {
     let own = config.host_config.iter().filter_map(|own| own.s2s.as_ref());
     for s2s in [&config.s2s].into_iter().chain(own) {
         let shaper = &s2s.outgoing.shaper;
-        if shaper.value != "none" && !config.shapers.contains_key(&shaper.value) {
+        let named = !shaper.is_empty() && shaper.value != "none";
+        if named && !config.shapers.contains_key(&shaper.value) {
             undefined_shaper(check, config, &shaper.place, &shaper.value);
         }
     }
@@ -92,8 +94,10 @@ fn check_outgoing_shapers(check: &mut Check<'_>, config: &Config) {
 fn undefined_shaper(check: &mut Check<'_>, config: &Config, place: &Place, name: &str) {
     let known = config.shapers.keys().map(String::as_str);
     let accepted = match nearest(name, known) {
-        Some(near) => format!("did you mean {near:?}? {}", defined_shapers(config)),
-        None => format!("{}, or a section [shaper.{name}]", defined_shapers(config)),
+        Some((near, true)) => format!("did you mean {near:?}? {}", defined_shapers(config)),
+        Some((_, false)) | None => {
+            format!("{}, or a section [shaper.{name}]", defined_shapers(config))
+        }
     };
     check.error(place, format!("no shaper is called {name:?}"), &accepted);
 }

@@ -18,7 +18,8 @@ options! {
         /// How many cores to use, one executor on each.
         cores: Option<Sited<usize>> = Kind::Int(Range { min: 1, max: CORES_MAX, unit: "" }),
             Unwritten::Unset("all that the process may use, by cgroup and affinity"), ours();
-        /// Folder of the accounts, of made certificates and secrets. Relative to the working folder.
+        /// Folder of the accounts, of made certificates and secrets. Relative to the working
+        /// folder.
         data_dir: Sited<String> = Kind::Name, Unwritten::Text("data"), ours();
         /// Make a self-signed certificate at start for each `tls` table of a listener whose
         /// `certfile` and `keyfile` both lie below `data_dir` and both do not exist. Without it,

@@ -108,7 +108,8 @@ options! {
         dns: Dns = Kind::Section(&Dns::SCHEMA), Unwritten::Section;
         /// Address families in the order in which they are tried.
         ip_versions: Option<Vec<u8>> =
-            Kind::List(&Kind::OneInt(&[4, 6]), Repeats::RefusedNorEmpty), Unwritten::Unset("[4, 6]");
+            Kind::List(&Kind::OneInt(&[4, 6]), Repeats::RefusedNorEmpty),
+            Unwritten::Unset("[4, 6]");
         /// Longest pause before a server is tried again; pauses double up to it.
         max_retry_delay: u32 = Kind::SECONDS_FROM_1, Unwritten::Int(300);
         /// Most bytes of one stanza that the peer sends us.

@@ -72,6 +72,9 @@ impl Default for Cidr {
 impl Cidr {
     /// Reads `192.0.2.0/24`, `2001:db8::/32` or a single address. Bits behind the prefix may be
     /// set and do not count.
+    ///
+    /// # Errors
+    /// Why the text is none of these.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),

@@ -33,14 +33,17 @@ options! {
         /// Port to bind; 0: the kernel picks one, and the log names it.
         port: Sited<u16> = Kind::PORT, Unwritten::Required;
         /// IPv4 or IPv6 address to bind. "" and unset: all addresses of the family.
-        ip_address: Option<Sited<String>> = IP_OR_EMPTY, Unwritten::Unset("all addresses of the family");
+        ip_address: Option<Sited<String>> = IP_OR_EMPTY,
+            Unwritten::Unset("all addresses of the family");
         /// Transport.
         proto: String = Kind::OneOf(&["tcp"]), Unwritten::Text("tcp");
         /// Address family, 4 or 6.
-        ip_version: Option<Sited<u8>> = Kind::OneInt(&[4, 6]), Unwritten::Unset("that of ip_address, else 4");
+        ip_version: Option<Sited<u8>> = Kind::OneInt(&[4, 6]),
+            Unwritten::Unset("that of ip_address, else 4");
         /// Addresses and networks of proxies. With `proxy_protocol`: who may connect, [] = anyone.
         /// On http: who may set X-Forwarded-For or Forwarded, [] = nobody.
-        trusted_proxies: Sited<Vec<Cidr>> = Kind::List(&NETWORK, Repeats::Refused), Unwritten::Empty, ours();
+        trusted_proxies: Sited<Vec<Cidr>> = Kind::List(&NETWORK, Repeats::Refused),
+            Unwritten::Empty, ours();
         /// How long after its last activity a connection gives back its buffers; 0: at every
         /// opportunity.
         hibernate_after: Bound<u64> = Kind::MILLIS_OR_INFINITY, Unwritten::Int(0);
@@ -122,17 +125,19 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
 }
 
 impl Everywhere {
-    /// The socket address. A contradiction between address and version is an error.
+    /// The socket address. A contradiction between address and version is an error. Where either
+    /// is wrong by itself, the port is 0: such an address meets no other.
     pub(crate) fn address(&self, check: &mut Check<'_>) -> SocketAddr {
         let version = self.ip_version.as_ref().map(|version| version.value);
-        let literal = self
-            .ip_address
-            .as_ref()
-            .and_then(|text| parse_ip(text).ok());
-        let address = literal.unwrap_or(match version {
+        let unspecified = match version {
             Some(6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             Some(_) | None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        });
+        };
+        let literal = self.ip_address.as_ref().filter(|text| !text.is_empty());
+        let address = literal.map_or(Ok(unspecified), |text| parse_ip(text));
+        let (Ok(address), None | Some(4 | 6)) = (address, version) else {
+            return SocketAddr::new(unspecified, 0);
+        };
         if let Some(version) = &self.ip_version
             && address.is_ipv4() != (version.value == 4)
         {

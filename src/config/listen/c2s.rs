@@ -15,7 +15,8 @@ use crate::config::source::Sited;
 options! {
     /// Options of c2s listeners alone.
     C2s {
-        /// Rule of `[access]` that decides, by the full JID, who may open a session; "all": everybody.
+        /// Rule of `[access]` that decides, by the full JID, who may open a session; "all":
+        /// everybody.
         access: Sited<String> = Kind::Name, Unwritten::Text("all");
         /// Offer the session request of RFC 3921, as optional, for old clients.
         backwards_compatible_session: bool = Kind::Bool, Unwritten::Bool(true);

@@ -196,9 +196,11 @@ options! {
 
 const PATH: Kind = Kind::Checked(Rule {
     accepted: "a path that begins with \"/\"",
-    check: |text| match text.starts_with('/') {
-        true => Ok(()),
-        false => Err(format!("{text:?} does not begin with \"/\"")),
+    check: |text| {
+        let begins = text.starts_with('/');
+        begins
+            .then_some(())
+            .ok_or_else(|| format!("{text:?} does not begin with \"/\""))
     },
 });
 

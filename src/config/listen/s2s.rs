@@ -12,7 +12,8 @@ use crate::config::option::options;
 options! {
     /// Options of s2s listeners alone.
     S2s {
-        /// Certificate, key and rules of TLS. Absent: what `[s2s]` says in the 6.3 manner, else none.
+        /// Certificate, key and rules of TLS. Absent: what `[s2s]` says in the 6.3 manner, else
+        /// none.
         tls: Option<Tls> = Kind::Section(&tls::XMPP), Unwritten::Unset("see s2s.use_starttls");
     }
 }

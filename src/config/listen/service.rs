@@ -1,4 +1,4 @@
-//! `[[listen.service]]`, whose newer name is `[[listen.component]]`: external components (XEP-0114).
+//! `[[listen.service]]`, newer name `[[listen.component]]`: external components (XEP-0114).
 
 use super::address::Everywhere;
 use super::address::XMPP;
@@ -33,7 +33,8 @@ options! {
         /// Rule of `[access]` that decides who may send to the component; "all": everybody.
         access: Sited<String> = Kind::Name, Unwritten::Text("all");
         /// Domains that may register here. Unset: any that is neither served nor a module's.
-        domains: Option<Vec<Sited<String>>> = Kind::NAMES, Unwritten::Unset("any free name"), ours();
+        domains: Option<Vec<Sited<String>>> = Kind::NAMES,
+            Unwritten::Unset("any free name"), ours();
         /// The domain of `from` must be one that the connection registered.
         check_from: bool = Kind::Bool, Unwritten::Bool(true);
         /// Leave these components out of disco#items.

@@ -82,7 +82,8 @@ options! {
         cacertfile: Option<Sited<String>> = Kind::Readable, Unwritten::Unset("the system's");
         /// Password of an encrypted key.
         password: Option<Sited<Secret>> = Kind::Text, Unwritten::Unset("the key is not encrypted");
-        /// Parameters of finite-field Diffie-Hellman, which is not offered: only elliptic curves are.
+        /// Parameters of finite-field Diffie-Hellman, which is not offered: only elliptic curves
+        /// are.
         dhfile: Option<Sited<String>> = Kind::Readable, Unwritten::Unset("");
         /// Cipher suites by OpenSSL or IANA name, separated by ":".
         ciphers: Option<Sited<Ciphers>> = ciphers::KIND, Unwritten::Unset("all that are supported");
@@ -93,12 +94,14 @@ options! {
         /// result is kept for SASL EXTERNAL.
         disconnect_on_failure: Option<bool> = Kind::Bool, Unwritten::Unset("true");
         /// PEM files of revoked certificates.
-        crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused), Unwritten::Empty;
+        crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused),
+            Unwritten::Empty;
         /// Accept the stream header within the handshake. Nothing that authenticates is taken
         /// from such data, since it can be replayed.
         early_data: bool = Kind::Bool, Unwritten::Bool(false);
         /// "stateless": the peer keeps what resumes a TLS session.
-        session_tickets: Option<String> = Kind::OneOf(&["stateless"]), Unwritten::Unset("no resumption");
+        session_tickets: Option<String> = Kind::OneOf(&["stateless"]),
+            Unwritten::Unset("no resumption");
         /// TLS library of MongooseIM 6.3.
         module: Option<String> = Kind::OneOf(&["fast_tls", "just_tls"]), Unwritten::Unset("");
         /// Options of fast_tls in MongooseIM 6.3.

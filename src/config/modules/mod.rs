@@ -10,6 +10,7 @@ use super::access::ALL;
 use super::check::Check;
 use super::decode::text;
 use super::option::Kind;
+use super::option::Range;
 use super::option::Repeats;
 use super::option::Rule;
 use super::option::Schema;
@@ -49,12 +50,13 @@ options! {
         registration_watchers: Vec<Sited<String>> =
             Kind::List(&Kind::Name, Repeats::Refused), Unwritten::Empty;
         /// Least entropy of a password in bits; 0: any will do.
-        password_strength: u32 = Kind::Int(super::option::Range { min: 0, max: 4096, unit: "bits" }),
+        password_strength: u32 = Kind::Int(Range { min: 0, max: 4096, unit: "bits" }),
             Unwritten::Int(0);
         /// Message to every new user. Sent where subject or body is not empty.
         welcome_message: Welcome = Kind::Section(&Welcome::SCHEMA), Unwritten::Section;
         /// How requests are scheduled in MongooseIM; here they are served in order.
-        iqdisc: Option<IqDiscipline> = Kind::Section(&IqDiscipline::SCHEMA), Unwritten::Unset("in order");
+        iqdisc: Option<IqDiscipline> = Kind::Section(&IqDiscipline::SCHEMA),
+            Unwritten::Unset("in order");
     }
 }
 
@@ -114,7 +116,8 @@ options! {
         /// Whether users see components that are hidden.
         users_can_see_hidden_services: bool = Kind::Bool, Unwritten::Bool(true);
         /// How requests are scheduled in MongooseIM; here they are served in order.
-        iqdisc: Option<IqDiscipline> = Kind::Section(&IqDiscipline::SCHEMA), Unwritten::Unset("in order");
+        iqdisc: Option<IqDiscipline> = Kind::Section(&IqDiscipline::SCHEMA),
+            Unwritten::Unset("in order");
     }
 }
 

@@ -49,6 +49,7 @@ const MISTAKES: &[Mistake] = &[
     ("[[listen.c2s]]\nport = 1\nPort = 2", (3, 1), "listen.c2s[0].Port", &["`port`"]),
     ("[[listen.c2s]]\nport = 1\n\"a b\" = 2", (3, 1), "listen.c2s[0].\"a b\"", &["known here: port, "]),
     ("[[listen.http]]\nport = 1\nmax_connections = 2", (3, 1), "listen.http[0].max_connections", &["`transport.max_connections`"]),
+    ("[[listen.c2s]]\nport = 1\nqqqq = 2", (3, 1), "listen.c2s[0].qqqq", &["the nearest known key is `", "known here: port, "]),
     ("[[listen.udp]]\nport = 1", (1, 10), "listen.udp", &["unknown key", "c2s"]),
     ("[modules.mod_rooster]", (1, 10), "modules.mod_rooster", &["`mod_roster`"]),
     ("[modules.mod_vcard]\nhots = 'a'", (2, 1), "modules.mod_vcard.hots", &["`host`"]),
@@ -77,6 +78,9 @@ const MISTAKES: &[Mistake] = &[
     ("[[listen.c2s]]\nport = 1\nip_address = '::'\nip_version = 4", (4, 14), "listen.c2s[0].ip_version", &["contradicts", "expected 6"]),
     ("[[listen.c2s]]\nport = 1\ntrusted_proxies = ['10.0.0.0/33']", (3, 20), "listen.c2s[0].trusted_proxies[0]", &["0 to 32"]),
     ("[[listen.c2s]]\nport = 1\n[[listen.http]]\nport = 1\nip_address = '127.0.0.1'", (4, 8), "listen.http[0].port", &["127.0.0.1:1 is taken by listen.c2s[0] (line 2)", "0.0.0.0:1"]),
+    ("[[listen.c2s]]\nport = 1\n[[listen.c2s]]\nport = 1\nip_address = '0'", (5, 14), "listen.c2s[1].ip_address", &["no IP address"]),
+    ("[[listen.c2s]]\nport = 1\nip_version = 5", (3, 14), "listen.c2s[0].ip_version", &["expected 4 or 6"]),
+    ("[[listen.c2s]]\nport = 1\nshaper = ''", (3, 10), "listen.c2s[0].shaper", &["an empty string"]),
     // TLS.
     ("[[listen.c2s]]\nport = 1\ntls.certfile = 'missing'\ntls.keyfile = 'k'", (3, 16), "listen.c2s[0].tls.certfile", &["cannot be read"]),
     ("[[listen.c2s]]\nport = 1\ntls.mode = 'tls'", (3, 1), "listen.c2s[0].tls.certfile", &["is missing"]),
@@ -87,7 +91,7 @@ const MISTAKES: &[Mistake] = &[
     ("[[listen.c2s]]\nport = 1\ntls.certfile = 'data/c'\ntls.keyfile = 'k'\n[runtime]\nself_signed = true", (3, 16), "listen.c2s[0].tls.certfile", &["cannot be read"]),
     ("[[listen.c2s]]\nport = 1\ntls.certfile = 'data/../missing'\ntls.keyfile = 'k'\n[runtime]\nself_signed = true", (3, 16), "listen.c2s[0].tls.certfile", &["cannot be read"]),
     // HTTP.
-    ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mod_bosch]]", (3, 24), "listen.http[0].handlers.mod_bosch", &["known here: mongoose_bosh_handler, "]),
+    ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mod_bosch]]", (3, 24), "listen.http[0].handlers.mod_bosch", &["`mod_bosh`", "known here: mongoose_bosh_handler, "]),
     ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mod_bosh]]\nhost = '_'\npath = 'x'", (5, 8), "listen.http[0].handlers.mod_bosh[0].path", &["begin with \"/\""]),
     ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mongoose_admin_api]]\nhost = '_'\npath = '/'\npassword = 'p'", (6, 12), "listen.http[0].handlers.mongoose_admin_api[0].password", &["`username`"]),
     // References.
@@ -119,7 +123,11 @@ fn each_mistake_is_told_where_it_is() {
         let Err(errors) = after_general(text) else {
             panic!("accepted:\n{text}")
         };
-        let said = errors.to_string();
+        let said = errors
+            .to_string()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         assert_eq!(errors.len(), 1, "{text}\n{said}");
         for error in errors.iter() {
             // The text stands behind the line of `[general]`.
@@ -204,6 +212,23 @@ fn a_later_step_can_point_into_the_file() {
         "{said}"
     );
     assert!(said.contains("test.toml:4:16"), "{said}");
+}
+
+#[test]
+fn a_configuration_can_be_shared_between_cores() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    shared(&accepted(""));
+}
+
+#[test]
+fn a_file_beyond_the_bound_is_refused() {
+    let text = "#".repeat(FILE_BYTES_MAX + 1);
+    let errors = decode(&text, "test.toml", &Anything).expect_err("too large");
+    assert!(
+        errors
+            .iter()
+            .all(|error| error.message() == "the file is too large")
+    );
 }
 
 #[test]
