@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - An answer to a write is given after its commit is on the disk. Writes that wait together are
-//!   committed together ([`worker`]), so a burst costs one flush, not one each.
+//!   committed together (worker.rs), so a burst costs one flush, not one each.
 //! - Every accepted request is answered exactly once, also when the store is closed or fails.
 //! - Requests are carried out in the order of the queue: a read sees the writes before it.
 //! - Other processes (the command line) may use the file at the same time;
