@@ -1,1 +1,14 @@
-fn main(){}
+//! The `meerkat` binary: parse the arguments, carry out one command.
+
+use std::process::ExitCode;
+
+use meerkat::cli;
+use meerkat::server;
+
+fn main() -> ExitCode {
+    cli::run(cli::Commands {
+        serve: server::serve,
+        status: server::status::ask,
+        examine: server::tls::examine,
+    })
+}

@@ -1,8 +1,14 @@
 //! Sockets: listening, accepting, receiving, sending, and what wraps them.
 //!
-//! Read [`ring`] first, then [`accept`]: a connection's life begins there. This folder knows bytes
-//! and addresses; it knows nothing of stanzas, JIDs or modules, except that [`proxy`] asks
-//! `proto::proxy` what a PROXY header is.
+//! Read [`ring`] first, then [`accept`]: a connection's life begins there. [`preflight`] asks the
+//! kernel before anything depends on its answer. This folder knows bytes and addresses; it knows
+//! nothing of stanzas, JIDs or modules.
 
+pub mod accept;
+pub mod cpus;
+pub mod gate;
+pub mod preflight;
 #[expect(unsafe_code, reason = "the kernel shares rings and buffers with us")]
 pub mod ring;
+pub mod socket;
+pub mod tls;

@@ -23,6 +23,11 @@ impl Hosts {
         self.names.iter().map(|name| &**name)
     }
 
+    /// The same as a slice.
+    pub fn as_slice(&self) -> &[Box<str>] {
+        &self.names
+    }
+
     /// How many shards there are.
     pub fn shards(&self) -> usize {
         self.shards

@@ -13,7 +13,6 @@ mod buffers;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::IntoRawFd;
 use std::os::fd::OwnedFd;
@@ -34,6 +33,7 @@ use socket2::SockAddrStorage;
 use crate::base::key::Key;
 use crate::runtime::waker::Waker;
 
+pub use buffers::BUFFER_BYTES;
 pub use buffers::BufferId;
 pub use buffers::Buffers;
 

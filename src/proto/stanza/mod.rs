@@ -10,10 +10,8 @@ pub mod reply;
 
 use std::borrow::Cow;
 
-use crate::xml::scan::Attribute;
 use crate::xml::scan::Head;
 use crate::xml::scan::StreamScope;
-use crate::xml::scan::unescape;
 
 /// `type` of a message, RFC 6121 section 5.2.2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -130,10 +128,10 @@ impl<'a> Stanza<'a> {
         scope: &'a StreamScope,
         content: &str,
     ) -> Result<Self, NoStanza> {
-        if head.namespace(bytes, scope).as_ref() != content.as_bytes() {
+        if !head.name.in_namespace(scope, bytes, content) {
             return Err(NoStanza::Unsupported);
         }
-        let kind = match head.local(bytes) {
+        let kind = match head.name.local.of(bytes) {
             b"message" => Type::Message(message_type(type_attribute(bytes, head))),
             b"presence" => Type::Presence(
                 presence_type(type_attribute(bytes, head)).ok_or(NoStanza::Malformed)?,
@@ -152,27 +150,13 @@ impl<'a> Stanza<'a> {
 
     /// An attribute without a prefix, decoded.
     pub fn attribute(&self, name: &[u8]) -> Option<Cow<'a, str>> {
-        self.head.attribute(self.bytes, name).map(|found| value(self.bytes, found))
+        self.head.attribute(self.bytes, name).map(|found| found.decoded(self.bytes))
     }
-
-    /// The first child's namespace and name: what an IQ asks for.
-    pub fn payload(&self) -> Option<(Cow<'a, [u8]>, &'a [u8])> {
-        self.head.first_child_name(self.bytes, self.scope)
-    }
-}
-
-/// An attribute's value, decoded. The scanner has validated it, so it always decodes.
-pub fn value<'a>(bytes: &'a [u8], attribute: &Attribute) -> Cow<'a, str> {
-    let raw = bytes.get(attribute.value()).unwrap_or_default();
-    if attribute.escaped() {
-        return unescape(raw, true).unwrap_or_default();
-    }
-    Cow::Borrowed(std::str::from_utf8(raw).unwrap_or_default())
 }
 
 fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<&'a [u8]> {
     // A type that has to be decoded is none of the known ones, or was written to deceive.
-    head.attribute(bytes, b"type").and_then(|found| bytes.get(found.value()))
+    head.attribute(bytes, b"type").map(|found| found.value().of(bytes))
 }
 
 fn message_type(value: Option<&[u8]>) -> MessageType {

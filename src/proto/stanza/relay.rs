@@ -5,7 +5,7 @@
 //! that every prefix means to the recipient what it meant to us.
 
 use crate::proto::stanza::Stanza;
-use crate::xml::scan::Attribute;
+use crate::xml::write::escape_attribute;
 
 /// How the top-level tag is to be changed.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Stamp<'a> {
 pub fn relay(stanza: &Stanza<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let bytes = stanza.bytes;
     let head = stanza.head;
-    let name_end = head.name_end();
+    let name_end = head.name.local.range().end;
     out.extend_from_slice(bytes.get(..name_end).unwrap_or_default());
     write_attribute("from", stamp.from, out);
     if let Some(to) = stamp.to {
@@ -29,10 +29,10 @@ pub fn relay(stanza: &Stanza<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let mut from = name_end;
     let mut lang = false;
     for attribute in head.attributes() {
-        let name = attribute.name(bytes);
+        let name = attribute.name().of(bytes);
         lang |= name == b"xml:lang";
-        if is_replaced(stanza, attribute, name, stamp.to.is_some()) {
-            let whole = attribute.whole();
+        if is_replaced(stanza, name, stamp.to.is_some()) {
+            let whole = attribute.whole().range();
             // The white space in front of it goes with it.
             out.extend_from_slice(trim_end(bytes.get(from..whole.start).unwrap_or_default()));
             from = whole.end;
@@ -47,20 +47,18 @@ pub fn relay(stanza: &Stanza<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
 
 /// `from` always, `to` where it is replaced, and a default namespace that says what the
 /// recipient's stream says anyway.
-fn is_replaced(stanza: &Stanza<'_>, attribute: &Attribute, name: &[u8], to: bool) -> bool {
+fn is_replaced(stanza: &Stanza<'_>, name: &[u8], to: bool) -> bool {
     match name {
         b"from" => true,
         b"to" => to,
-        b"xmlns" => !stanza.head.has_prefix(),
+        b"xmlns" => stanza.head.name.prefix.is_empty(),
         _ => false,
     }
-    .then_some(attribute)
-    .is_some()
 }
 
 /// Declares what the stanza uses of the sender's stream header.
 fn declare(stanza: &Stanza<'_>, out: &mut Vec<u8>) {
-    let used = stanza.head.header_prefixes_used();
+    let used = stanza.head.header_prefixes_used;
     if used == 0 {
         return;
     }
@@ -69,7 +67,7 @@ fn declare(stanza: &Stanza<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(b" xmlns:");
             out.extend_from_slice(prefix.as_bytes());
             out.extend_from_slice(b"='");
-            crate::xml::write::escape_attribute(uri, out);
+            escape_attribute(uri, out);
             out.push(b'\'');
         }
     }
@@ -87,7 +85,7 @@ fn write_escaped(name: &str, value: &str, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"='");
-    crate::xml::write::escape_attribute(value, out);
+    escape_attribute(value, out);
     out.push(b'\'');
 }
 

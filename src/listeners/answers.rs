@@ -1,0 +1,341 @@
+//! Slow work: the store and password hashes. A question goes to a thread of its own, its answer
+//! comes back as a note and goes on where the connection stopped.
+
+use std::sync::Arc;
+
+use crate::auth::anonymous::ANONYMOUS_RANDOM_BYTES;
+use crate::auth::anonymous::anonymous_user;
+use crate::auth::password::Check;
+use crate::auth::password::Salts;
+use crate::auth::password::ScramStart;
+use crate::auth::password::check_password;
+use crate::auth::password::start_scram;
+use crate::base::key::Key;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Note;
+use crate::listeners::mail::Purpose;
+use crate::listeners::mail::Waiting;
+use crate::listeners::shard::Shard;
+use crate::listeners::shard::hex;
+use crate::modules::answer;
+use crate::modules::pipeline::Outbox;
+use crate::modules::register;
+use crate::modules::register::Ask;
+use crate::net::ring::Ring;
+use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::c2s::negotiate::Order;
+use crate::proto::sasl::failure::Failure;
+use crate::proto::sasl::keys::Hash;
+use crate::proto::sasl::keys::ScramKeys;
+use crate::proto::sasl::keys::Secret;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply;
+use crate::proto::stream::error::StreamCondition;
+use crate::proto::stream::error::StreamError;
+use crate::store::AccountId;
+use crate::store::Request;
+use crate::store::Response;
+use crate::store::StoreError;
+use crate::xml::element::Element;
+
+/// Random bytes of the server's part of a SCRAM nonce.
+const NONCE_BYTES: usize = 18;
+
+impl Shard {
+    /// SCRAM: what does the store hold of this user?
+    pub(super) fn find_keys(&mut self, ring: &mut Ring, key: Key, user: &str, hash: Hash) {
+        self.look_up(ring, key, user, Purpose::Keys(hash));
+    }
+
+    /// PLAIN: what does the store hold of this user?
+    pub(super) fn find_password(&mut self, ring: &mut Ring, key: Key, user: &str, password: Secret) {
+        self.look_up(ring, key, user, Purpose::Password(password));
+    }
+
+    fn look_up(&mut self, ring: &mut Ring, key: Key, user: &str, purpose: Purpose) {
+        let Some(host) = self.host_of(key) else { return };
+        let request = Request::Lookup { id: AccountId::from_prepared(user, &host) };
+        let outside = self.outside.clone();
+        let user: Box<str> = user.into();
+        let reply = Box::new(move |found| {
+            // The inbox has room for every request that the store can hold.
+            let _ = outside.send(Note::Found(key, user, purpose, found));
+        });
+        if self.store.submit(request, reply).is_err() {
+            self.answer_login(ring, key, |negotiation, out| {
+                negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
+            });
+        }
+    }
+
+    fn host_of(&self, key: Key) -> Option<Box<str>> {
+        match &self.desk.slab.get(key)?.stage {
+            Stage::Negotiating(negotiation) => Some(negotiation.host().into()),
+            Stage::Proxy(_) | Stage::Session(_) | Stage::Lent | Stage::Ending => None,
+        }
+    }
+
+    /// Gives an answer to the negotiation and carries out what it orders.
+    fn answer_login(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        answer: impl FnOnce(&mut Negotiation, &mut Vec<u8>) -> Order,
+    ) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Stage::Negotiating(negotiation) = &mut connection.stage else { return };
+        let order = answer(negotiation, &mut connection.out);
+        self.resume(ring, key, order);
+    }
+
+    /// A note from another thread.
+    pub(super) fn note(&mut self, ring: &mut Ring, note: Note) {
+        match note {
+            Note::Found(key, user, purpose, found) => self.found(ring, key, &user, purpose, found),
+            Note::Derived(key, keys) => self.give_keys(ring, key, keys.as_ref()),
+            Note::Checked(key, right) => self.give_verdict(ring, key, right),
+            Note::Registered(waiting, result) => self.registered(ring, &waiting, result),
+            Note::Status(request) => self.report(request),
+            Note::Stop(drain_ms) => self.stop(ring, drain_ms),
+        }
+    }
+
+    fn found(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        user: &str,
+        purpose: Purpose,
+        found: Result<Response, StoreError>,
+    ) {
+        let Some(host) = self.host_of(key) else { return };
+        let stored = match found {
+            Ok(Response::Credentials(stored)) => stored,
+            Ok(_) | Err(_) => {
+                tracing::error!("the store did not answer a login");
+                return self.answer_login(ring, key, |negotiation, out| {
+                    negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
+                });
+            }
+        };
+        let id = AccountId::from_prepared(user, &host);
+        let settings = Arc::clone(&self.settings);
+        let Some(connection) = self.desk.slab.get(key) else { return };
+        let rules = settings.auth(settings.listener(connection.listener), &host);
+        let (policy, decoys) = (&rules.password, &settings.decoys);
+        match purpose {
+            Purpose::Keys(hash) => match start_scram(policy, decoys, &id, stored, hash) {
+                ScramStart::Ready(keys) => self.give_keys(ring, key, Some(&keys)),
+                ScramStart::Derive(work) => {
+                    self.compute(ring, key, move || work.run(), Note::Derived);
+                }
+            },
+            Purpose::Password(password) => {
+                if rules.any_login && stored.is_none() {
+                    return self.give_verdict(ring, key, true);
+                }
+                match check_password(policy, decoys, &id, stored, password.expose()) {
+                    Check::Decided(right) => self.give_verdict(ring, key, right),
+                    Check::Compute(work) => {
+                        self.compute(ring, key, move || work.run(), Note::Checked);
+                    }
+                }
+            }
+        }
+    }
+
+    fn compute<T: Default + Send + 'static>(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        job: impl FnOnce() -> T + Send + 'static,
+        note: fn(Key, T) -> Note,
+    ) {
+        let outside = self.outside.clone();
+        let taken = self.work.submit(job, move |result: Result<T, _>| {
+            // A job that failed is answered like a wrong password.
+            let _ = outside.send(note(key, result.unwrap_or_default()));
+        });
+        if taken.is_err() {
+            self.answer_login(ring, key, |negotiation, out| {
+                negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
+            });
+        }
+    }
+
+    fn give_keys(&mut self, ring: &mut Ring, key: Key, keys: Option<&ScramKeys>) {
+        let nonce = hex(&self.random_bytes::<NONCE_BYTES>());
+        let keys = keys.ok_or(Failure::NotAuthorized);
+        self.answer_login(ring, key, |negotiation, out| negotiation.keys(keys, &nonce, out));
+    }
+
+    fn give_verdict(&mut self, ring: &mut Ring, key: Key, right: bool) {
+        let verdict = if right { Ok(()) } else { Err(Failure::NotAuthorized) };
+        self.answer_login(ring, key, |negotiation, out| negotiation.checked(verdict, out));
+    }
+
+    pub(super) fn admit_anonymous(&mut self, ring: &mut Ring, key: Key) {
+        let user = anonymous_user(self.random_bytes::<ANONYMOUS_RANDOM_BYTES>());
+        self.answer_login(ring, key, |negotiation, out| negotiation.admitted(&user, out));
+    }
+
+    /// XEP-0077 before login.
+    pub(super) fn register_before_login(
+        &mut self,
+        key: Key,
+        id: Box<str>,
+        query: &Element,
+        set: bool,
+    ) {
+        let Some(host) = self.host_of(key) else { return };
+        let result = if set {
+            match self.may_register(key, &host) {
+                Ok(()) => register::read(query, &host).map(Some),
+                Err(condition) => Err(condition),
+            }
+        } else {
+            Ok(None)
+        };
+        match result {
+            Ok(Some(ask)) => {
+                let waiting = Waiting { connection: key, ask, id, from: None, target: None };
+                self.ask(waiting);
+            }
+            Ok(None) => {
+                let form = register::instructions(None);
+                if let Some(out) = self.desk.output(key, form.len() + reply::ERROR_BYTES) {
+                    answer::result((None, "", Some(&id)), &form, out);
+                }
+            }
+            Err(condition) => self.refuse_registration(key, (None, "", &id), condition),
+        }
+    }
+
+    /// `ip_access`: a header's address never counts as local.
+    fn may_register(&self, key: Key, host: &str) -> Result<(), StanzaCondition> {
+        let rules = self.settings.config.modules_of(host).mod_register.as_ref();
+        let (Some(rules), Some(connection)) = (rules, self.desk.slab.get(key)) else {
+            return Err(StanzaCondition::ServiceUnavailable);
+        };
+        let address = connection.peer.ip();
+        let spoofed = connection.proxied && address.is_loopback();
+        if spoofed || !rules.allows(address) {
+            return Err(StanzaCondition::Forbidden);
+        }
+        Ok(())
+    }
+
+    fn refuse_registration(
+        &mut self,
+        key: Key,
+        (from, to, id): (Option<&str>, &str, &str),
+        condition: StanzaCondition,
+    ) {
+        if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+            reply::error_parts("iq", from, to, Some(id), (condition, ""), out);
+        }
+    }
+
+    /// Modules have questions for the store.
+    pub(super) fn run_asked(&mut self) {
+        for asked in std::mem::take(&mut self.asked) {
+            self.ask(Waiting {
+                connection: asked.connection,
+                ask: asked.ask,
+                id: asked.id,
+                from: Some(asked.from),
+                target: asked.target,
+            });
+        }
+    }
+
+    /// Hashes the password where there is one, then asks the store.
+    fn ask(&mut self, waiting: Waiting) {
+        let key = waiting.connection;
+        let settings = Arc::clone(&self.settings);
+        let host = match &waiting.ask {
+            Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id) => id.host().to_owned(),
+        };
+        let Some(connection) = self.desk.slab.get(key) else { return };
+        let policy = settings.auth(settings.listener(connection.listener), &host).password.clone();
+        let salts: Salts = std::array::from_fn(|_| self.random_bytes());
+        let created_at = self.facts.unix_seconds;
+        let store = self.store.clone();
+        let outside = self.outside.clone();
+        let back = self.outside.clone();
+        let job = move || {
+            let request = match &waiting.ask {
+                Ask::Create(id, password) => policy
+                    .credentials(password.expose(), &salts)
+                    .map(|credentials| Request::Create { id: id.clone(), credentials, created_at }),
+                Ask::Change(id, password) => policy
+                    .credentials(password.expose(), &salts)
+                    .map(|credentials| Request::SetCredentials { id: id.clone(), credentials }),
+                Ask::Remove(id) => Ok(Request::Delete { id: id.clone() }),
+            };
+            (request, waiting)
+        };
+        let taken = self.work.submit(job, move |done| {
+            let Ok((request, waiting)) = done else { return };
+            let waiting = Box::new(waiting);
+            let Ok(request) = request else {
+                let refused = Ok(Response::NoSuchAccount);
+                let _ = outside.send(Note::Registered(waiting, refused));
+                return;
+            };
+            let reply = Box::new(move |result| {
+                let _ = back.send(Note::Registered(waiting, result));
+            });
+            // A store that is too busy gives no answer; the client asks again.
+            let _ = store.submit(request, reply);
+        });
+        if taken.is_err() {
+            tracing::warn!("a registration was dropped: too many password hashes are waiting");
+        }
+    }
+
+    fn registered(
+        &mut self,
+        ring: &mut Ring,
+        waiting: &Waiting,
+        result: Result<Response, StoreError>,
+    ) {
+        let key = waiting.connection;
+        let to = waiting.from.as_deref().map(reply::attribute).unwrap_or_default();
+        let from = waiting.target.as_deref();
+        let condition = match result {
+            Ok(Response::Done) => None,
+            Ok(Response::AlreadyExists) => Some(StanzaCondition::Conflict),
+            Ok(Response::NoSuchAccount) => Some(StanzaCondition::NotAcceptable),
+            Ok(_) | Err(_) => Some(StanzaCondition::InternalServerError),
+        };
+        match condition {
+            Some(condition) => self.refuse_registration(key, (from, &to, &waiting.id), condition),
+            None => {
+                if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+                    answer::result((from, &to, Some(&waiting.id)), &[], out);
+                }
+            }
+        }
+        if let (None, Ask::Remove(id)) = (condition, &waiting.ask) {
+            self.end_account(ring, &id.to_string());
+        }
+    }
+
+    /// XEP-0077 section 3.2: the sessions of a removed account end.
+    fn end_account(&mut self, ring: &mut Ring, bare: &str) {
+        let hash = self.sessions.hash(bare);
+        let user = self.sessions.user(hash, bare);
+        let keys: Vec<Key> = user
+            .map(|user| user.sessions().iter().map(|session| session.connection).collect())
+            .unwrap_or_default();
+        for key in keys {
+            let error = StreamError::because(
+                StreamCondition::NotAuthorized,
+                "the account has been removed",
+            );
+            self.end_with(ring, key, EndReason::Replaced, error);
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! A client's connection: negotiation, binding on the owner shard, and the stanzas of its session.
+
+use std::sync::Arc;
+
+use crate::base::key::Key;
+use crate::config::access::Who;
+use crate::jid::Jid;
+use crate::listeners::connection::Receiving;
+use crate::listeners::connection::Session;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Handover;
+use crate::listeners::mail::Moved;
+use crate::listeners::shard::Shard;
+use crate::listeners::shard::hex;
+use crate::modules::pipeline::Sender;
+use crate::modules::pipeline::carry;
+use crate::net::ring::Ring;
+use crate::proto::c2s::negotiate::Found as Element;
+use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::c2s::negotiate::Order;
+use crate::proto::ns;
+use crate::proto::stanza::NoStanza;
+use crate::proto::stanza::Stanza;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply;
+use crate::proto::stream::error::StreamCondition;
+use crate::proto::stream::error::StreamError;
+use crate::route::owner;
+use crate::xml::scan::Found;
+use crate::xml::scan::HeaderFound;
+use crate::xml::scan::Limit;
+use crate::xml::scan::Limits;
+use crate::xml::scan::ScanError;
+use crate::xml::scan::Scanner;
+
+/// The stream error that answers what the scanner refused.
+pub fn stream_error(error: ScanError) -> StreamError {
+    let text = match error {
+        ScanError::PolicyViolation(Limit::StanzaBytes) => "the element is larger than allowed here",
+        ScanError::PolicyViolation(_) => "the element exceeds a limit of this server",
+        ScanError::UnexpectedHeader => "no new stream is due",
+        ScanError::NotWellFormed(_)
+        | ScanError::RestrictedXml(_)
+        | ScanError::BadFormat
+        | ScanError::UnsupportedEncoding => "",
+    };
+    let condition = match error {
+        ScanError::NotWellFormed(_) => StreamCondition::NotWellFormed,
+        ScanError::RestrictedXml(_) => StreamCondition::RestrictedXml,
+        ScanError::BadFormat => StreamCondition::BadFormat,
+        ScanError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding,
+        ScanError::PolicyViolation(_) | ScanError::UnexpectedHeader => {
+            StreamCondition::PolicyViolation
+        }
+    };
+    StreamError::because(condition, text)
+}
+
+/// One step of scanning a negotiation.
+enum Next {
+    More,
+    Skip(usize),
+    Ordered(usize, Order),
+}
+
+impl Shard {
+    /// Handles what a negotiating client sent; returns how many bytes are done with.
+    pub(super) fn negotiate(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        mut negotiation: Box<Negotiation>,
+        scanner: &mut Scanner,
+        input: &[u8],
+    ) -> usize {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        let mut out = std::mem::take(&mut connection.out);
+        if out.capacity() == 0 {
+            out = self.desk.pool.take();
+        }
+        let mut at = 0;
+        let mut last = Order::Go;
+        while at < input.len() {
+            let rest = input.get(at..).unwrap_or_default();
+            match self.next(key, &mut negotiation, scanner, rest, &mut out) {
+                Next::More => break,
+                Next::Skip(end) => at += end,
+                Next::Ordered(end, order) => {
+                    at += end;
+                    last = order;
+                    match last {
+                        Order::Go => {}
+                        // RFC 6120 section 6.3.2: nothing of the old stream is kept.
+                        Order::Restart => scanner.reset(),
+                        _ => break,
+                    }
+                }
+            }
+        }
+        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        connection.held = negotiation.awaits();
+        connection.out = out;
+        connection.stage = Stage::Negotiating(negotiation);
+        if !connection.out.is_empty() {
+            self.desk.touch(key);
+        }
+        self.perform(ring, key, last, at, input.len())
+    }
+
+    fn next(
+        &mut self,
+        key: Key,
+        negotiation: &mut Negotiation,
+        scanner: &mut Scanner,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Next {
+        let id = if negotiation.expects_header() { self.stream_id() } else { String::new() };
+        let settings = Arc::clone(&self.settings);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return Next::More };
+        let listener = settings.listener(connection.listener);
+        let limits = if negotiation.user().is_some() {
+            &listener.limits
+        } else {
+            &listener.limits_before_login
+        };
+        let offer = settings.offer(listener, negotiation.host(), connection.is_local());
+        let refused = |error| Next::Ordered(0, Order::End(stream_error(error)));
+        if negotiation.expects_header() {
+            return match scanner.scan_header(limits, input) {
+                Ok(HeaderFound::More) => Next::More,
+                Ok(HeaderFound::Header { end }) => {
+                    connection.scope = scanner.take_scope(input);
+                    let scope = connection.scope.clone();
+                    let bytes = input.get(..end).unwrap_or_default();
+                    let found = Element { bytes, head: scanner.head(), scope: &scope };
+                    Next::Ordered(end, negotiation.header(&offer, found, &id, out))
+                }
+                Err(error) => refused(error),
+            };
+        }
+        let scope = connection.scope.clone();
+        match scanner.scan(limits, &scope, input) {
+            Ok(Found::More) => Next::More,
+            Ok(Found::Whitespace { end }) => Next::Skip(end),
+            Ok(Found::StreamEnd { end }) => Next::Ordered(end, Order::Finish),
+            Ok(Found::Element { end }) => {
+                let bytes = input.get(..end).unwrap_or_default();
+                let found = Element { bytes, head: scanner.head(), scope: &scope };
+                Next::Ordered(end, negotiation.element(&offer, found, out))
+            }
+            Err(error) => refused(error),
+        }
+    }
+
+    /// Carries out an order; `at` of `length` bytes of input are done with.
+    fn perform(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        order: Order,
+        at: usize,
+        length: usize,
+    ) -> usize {
+        match order {
+            Order::Go | Order::Restart => return at,
+            Order::StartTls => {
+                self.upgrade(ring, key);
+                // What came in clear behind the request must not be taken for what is secured.
+                return length;
+            }
+            Order::FindKeys { user, hash } => self.find_keys(ring, key, &user, hash),
+            Order::CheckPassword { user, password } => {
+                self.find_password(ring, key, &user, password);
+            }
+            Order::Anonymous => self.admit_anonymous(ring, key),
+            Order::Register { id, query, set } => self.register_before_login(key, id, &query, set),
+            Order::Bind { user, resource } => self.bind(ring, key, user, resource),
+            Order::End(error) => {
+                self.end_with(ring, key, EndReason::StreamError, error);
+                return length;
+            }
+            Order::Finish => {
+                self.end_finished(ring, key);
+                return length;
+            }
+        }
+        at
+    }
+
+    /// Carries out the order that an answer led to, and goes on with what waited for it.
+    pub(super) fn resume(&mut self, ring: &mut Ring, key: Key, order: Order) {
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.held =
+                matches!(&connection.stage, Stage::Negotiating(n) if n.awaits());
+        }
+        self.desk.touch(key);
+        // RFC 6120 leaves the clock to us: each result of an exchange begins a new step.
+        self.next_step(key);
+        self.perform(ring, key, order, 0, 0);
+        self.feed(ring, key, &[]);
+        self.listen_on(ring, key);
+    }
+
+    fn upgrade(&mut self, ring: &mut Ring, key: Key) {
+        // `<proceed/>` goes out in clear, so it is handed to the ring before TLS begins.
+        self.flush_one(ring, key);
+        if !self.start_tls(key) {
+            return self.close(ring, key, EndReason::TlsFailed);
+        }
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.held = false;
+        }
+        self.next_step(key);
+    }
+
+    /// Opens the session where its user is owned.
+    fn bind(&mut self, ring: &mut Ring, key: Key, user: Jid, resource: Option<Box<str>>) {
+        let shard = owner(self.sessions.hash(user.bare()), self.settings.hosts.shards());
+        if shard == self.number() {
+            return self.bind_here(ring, key, &user, resource.as_deref());
+        }
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        connection.held = true;
+        if connection.sending || connection.receiving != Receiving::Idle || connection.dirty {
+            // Something is still under way in this ring: the move waits for it.
+            self.movers.push((key, user, resource));
+            return;
+        }
+        self.move_to(shard, key, user, resource);
+    }
+
+    /// Connections whose move had to wait go when nothing is under way for them any more.
+    pub(super) fn run_movers(&mut self) {
+        let waiting = std::mem::take(&mut self.movers);
+        for (key, user, resource) in waiting {
+            let Some(connection) = self.desk.slab.get_mut(key) else { continue };
+            if matches!(connection.stage, Stage::Ending) {
+                continue;
+            }
+            let busy = connection.sending
+                || connection.receiving != Receiving::Idle
+                || connection.outbound_bytes() > 0;
+            if busy {
+                self.movers.push((key, user, resource));
+            } else {
+                connection.dirty = false;
+                let shard = owner(self.sessions.hash(user.bare()), self.settings.hosts.shards());
+                self.move_to(shard, key, user, resource);
+            }
+        }
+    }
+
+    fn move_to(&mut self, shard: usize, key: Key, user: Jid, resource: Option<Box<str>>) {
+        let Some(mut connection) = self.desk.slab.remove(key) else { return };
+        connection.alarm = Default::default();
+        let partial = connection.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        self.partial_bytes = self.partial_bytes.saturating_sub(partial);
+        let moved = Moved { connection, user, resource };
+        self.desk.mesh.filling(shard).handovers.push(Handover::Bind(Box::new(moved)));
+    }
+
+    /// A connection arrives from another shard to be bound here.
+    pub(super) fn take_over(&mut self, ring: &mut Ring, moved: Moved) {
+        let Moved { connection, user, resource } = moved;
+        let partial = connection.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        self.partial_bytes += partial;
+        let key = self.desk.slab.insert(connection);
+        self.arm_timer(key);
+        self.bind_here(ring, key, &user, resource.as_deref());
+        self.feed(ring, key, &[]);
+        self.listen_on(ring, key);
+    }
+
+    fn bind_here(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
+        let result = self.open_session(key, user, resource);
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        connection.held = false;
+        let Stage::Negotiating(negotiation) = &mut connection.stage else { return };
+        match result {
+            Ok(full) => {
+                negotiation.bound(Ok(full.as_str()), &mut connection.out);
+                let attribute = reply::attribute(full.as_str());
+                let escaped = matches!(attribute, std::borrow::Cow::Owned(_))
+                    .then(|| attribute.into_owned().into_boxed_str());
+                connection.stage = Stage::Session(Box::new(Session { jid: full, escaped }));
+                connection.deadline_ms = 0;
+                connection.active_ms = now_ms;
+            }
+            Err(condition) => {
+                negotiation.bound(Err(condition), &mut connection.out);
+                self.next_step(key);
+            }
+        }
+        self.desk.touch(key);
+        self.run_ends(ring);
+    }
+
+    fn open_session(
+        &mut self,
+        key: Key,
+        user: &Jid,
+        resource: Option<&str>,
+    ) -> Result<Jid, StanzaCondition> {
+        let made;
+        let resource = match resource {
+            Some(resource) => resource,
+            None => {
+                made = hex(&self.random_bytes::<8>());
+                &made
+            }
+        };
+        let prepared = crate::jid::resource_prep(resource);
+        let prepared = prepared.map_err(|_| StanzaCondition::BadRequest)?;
+        let full = Jid::new(user.node(), user.domain(), Some(&prepared));
+        let full = full.map_err(|_| StanzaCondition::BadRequest)?;
+        let settings = Arc::clone(&self.settings);
+        let listener = self.desk.slab.get(key).map(|connection| connection.listener);
+        let listener = settings.listener(listener.ok_or(StanzaCondition::InternalServerError)?);
+        let who = Who {
+            node: user.node().unwrap_or_default(),
+            domain: user.domain(),
+            resource: &prepared,
+        };
+        let config = &settings.config;
+        if !config.allows(&listener.access, user.domain(), who) {
+            return Err(StanzaCondition::NotAllowed);
+        }
+        let most = config.sessions_max(user.domain(), who).finite();
+        let most = most.map_or(usize::MAX, |most| most as usize);
+        let bound = self.sessions.bind(user.bare(), &prepared, key, most);
+        for replaced in bound.replaced {
+            self.replace_session(replaced, user.bare());
+        }
+        self.shape(key, config.rate(&listener.shaper, user.domain(), who));
+        Ok(full)
+    }
+
+    /// A session that had to make room: its connection ends with `conflict` (RFC 6120 7.7.2.2).
+    fn replace_session(&mut self, connection: Key, _bare: &str) {
+        self.desk.ends.push((connection, EndReason::Replaced));
+    }
+
+    /// Handles the stanzas of a session; returns how many bytes are done with.
+    pub(super) fn stanzas(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        session: Box<Session>,
+        scanner: &mut Scanner,
+        input: &[u8],
+    ) -> usize {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        if let Some(shaper) = &mut connection.shaper {
+            shaper.take(now_ms, input.len() as u64);
+        }
+        let scope = connection.scope.clone();
+        let number = connection.listener;
+        let settings = Arc::clone(&self.settings);
+        let limits = &settings.listener(number).limits;
+        let mut at = 0;
+        let outcome = self.scan_stanzas(key, &session, (scanner, limits, &scope), input, &mut at);
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.stage = Stage::Session(session);
+        }
+        match outcome {
+            Ok(false) => at,
+            Ok(true) => {
+                self.end_finished(ring, key);
+                input.len()
+            }
+            Err(error) => {
+                self.end_with(ring, key, EndReason::StreamError, error);
+                input.len()
+            }
+        }
+    }
+
+    /// True when the stream ended.
+    fn scan_stanzas(
+        &mut self,
+        key: Key,
+        session: &Session,
+        (scanner, limits, scope): (&mut Scanner, &Limits, &crate::xml::scan::StreamScope),
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<bool, StreamError> {
+        while *at < input.len() {
+            let rest = input.get(*at..).unwrap_or_default();
+            match scanner.scan(limits, scope, rest).map_err(stream_error)? {
+                Found::More => return Ok(false),
+                Found::Whitespace { end } => *at += end,
+                Found::StreamEnd { end } => {
+                    *at += end;
+                    return Ok(true);
+                }
+                Found::Element { end } => {
+                    let bytes = rest.get(..end).unwrap_or_default();
+                    match Stanza::read(bytes, scanner.head(), scope, ns::CLIENT) {
+                        Ok(stanza) => self.stanza(key, session, &stanza)?,
+                        Err(NoStanza::Unsupported) => {
+                            return Err(StreamError::new(StreamCondition::UnsupportedStanzaType));
+                        }
+                        Err(NoStanza::Malformed) => self.malformed(key, session, bytes),
+                    }
+                    *at += end;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn stanza(
+        &mut self,
+        key: Key,
+        session: &Session,
+        stanza: &Stanza<'_>,
+    ) -> Result<(), StreamError> {
+        self.stanzas_in += 1;
+        let jid = &session.jid;
+        if let Some(from) = stanza.attribute(b"from")
+            && from != jid.as_str()
+            && from != jid.bare()
+        {
+            // Written differently it may still be the same address.
+            let same = crate::jid::parse(&from).is_ok_and(|parts| {
+                let full = parts.full();
+                full == jid.as_str() || full == jid.bare()
+            });
+            if !same {
+                return Err(StreamError::new(StreamCondition::InvalidFrom));
+            }
+        }
+        let sender = Sender {
+            connection: key,
+            stamp: session.attribute(),
+            full: jid.as_str(),
+            bare: jid.bare(),
+            resource: jid.resource().unwrap_or_default(),
+        };
+        carry(&mut self.scene(), &sender, stanza);
+        Ok(())
+    }
+
+    /// RFC 6120 section 8.3: a stanza that makes no sense gets `bad-request`, whatever it was.
+    fn malformed(&mut self, key: Key, session: &Session, bytes: &[u8]) {
+        let parsed = crate::xml::element::Element::parse(bytes, ns::CLIENT, &[]);
+        let Some(out) =
+            crate::modules::pipeline::Outbox::output(&mut self.desk, key, reply::ERROR_BYTES)
+        else {
+            return;
+        };
+        let (element, id, from) = match &parsed {
+            Ok(stanza) => (stanza.name(), stanza.attr("id"), stanza.attr("to")),
+            Err(_) => ("iq", None, None),
+        };
+        let why = (StanzaCondition::BadRequest, "");
+        reply::error_parts(element, from, session.attribute(), id, why, out);
+    }
+}

@@ -1,0 +1,231 @@
+//! A connection as a value: all that a shard knows of one socket.
+//!
+//! It is no task and holds no buffer, timer or lock while it waits. What is large or short-lived
+//! (negotiation, TLS, a partial stanza) is boxed and given back when its time is over, because a
+//! server's memory is this struct times the people who are online. It is `Send`: a connection moves
+//! once, to the shard that owns its user.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
+
+use crate::base::address_limits::Counted;
+use crate::base::timer_wheel::Alarm;
+use crate::base::token_bucket::TokenBucket;
+use crate::jid::Jid;
+use crate::listeners::settings::Settings;
+use crate::proto::c2s::negotiate::Negotiation;
+use crate::net::tls::TlsStream;
+use crate::xml::scan::Scanner;
+use crate::xml::scan::StreamScope;
+
+/// How long a send may make no progress before the peer is cut, in milliseconds.
+pub const STALL_MS: u64 = 30_000;
+
+/// Which receive is armed in the ring.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Receiving {
+    /// None: the connection does not hear anything.
+    Idle,
+    /// One read.
+    Once,
+    /// Reads until cancelled.
+    Many,
+    /// Reads whose cancellation is under way.
+    Cancelling,
+}
+
+/// What a connection is doing.
+pub enum Stage {
+    /// A PROXY header must come first; the bytes of it so far.
+    Proxy(Vec<u8>),
+    /// From the first byte to the bound resource.
+    Negotiating(Box<Negotiation>),
+    /// A session of this shard.
+    Session(Box<Session>),
+    /// What it does is in the hands of whoever handles its bytes just now.
+    Lent,
+    /// The stream is closed on our side; what is still to be sent is sent, nothing is read.
+    Ending,
+}
+
+/// The session of a connection, as far as the connection needs it.
+pub struct Session {
+    /// The full JID.
+    pub jid: Jid,
+    /// The full JID as it stands in an attribute, where it holds something to be escaped.
+    pub escaped: Option<Box<str>>,
+}
+
+impl Session {
+    /// The full JID as it may be written between apostrophes.
+    pub fn attribute(&self) -> &str {
+        self.escaped.as_deref().unwrap_or(self.jid.as_str())
+    }
+}
+
+/// TLS and the records that are to be sent.
+pub struct Secured {
+    /// The server's side of it.
+    pub stream: TlsStream,
+    /// Records of the handshake and alerts; at the end of a turn also what the turn wrote.
+    pub send: Vec<u8>,
+    /// The handshake is done.
+    pub established: bool,
+}
+
+/// An element that has not come in whole.
+pub struct Partial {
+    /// The bytes so far, beginning with the element.
+    pub bytes: Vec<u8>,
+    /// How far they are understood.
+    pub scanner: Scanner,
+}
+
+/// One socket. Lives on: the shard that accepted it until its session is bound, then on the owner
+/// shard of its user.
+pub struct Connection {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// The client: the socket's peer, or what the PROXY header says.
+    pub peer: SocketAddr,
+    /// Which listener it came in on.
+    pub listener: u16,
+    /// The receive that is armed.
+    pub receiving: Receiving,
+    /// A send is under way in the ring.
+    pub sending: bool,
+    /// It is in the shard's list of connections with output.
+    pub dirty: bool,
+    /// Received bytes are held back until an answer comes (store, TLS, shaper).
+    pub held: bool,
+    /// Close without waiting for the peer once everything is sent.
+    pub close_when_sent: bool,
+    /// A PROXY header named the peer, so its address proves nothing about the socket.
+    pub proxied: bool,
+    /// It is to be cut at the end of the turn.
+    pub cut: bool,
+    /// Its end is counted.
+    pub ended: bool,
+    /// What it is doing.
+    pub stage: Stage,
+    /// TLS, once it has begun.
+    pub tls: Option<Box<Secured>>,
+    /// Its part in the limits of its address.
+    pub counted: Option<Box<Counted>>,
+    /// What the peer's stream header bound.
+    pub scope: StreamScope,
+    /// The element that has begun and not ended.
+    pub partial: Option<Box<Partial>>,
+    /// Output of this turn, in clear.
+    pub out: Vec<u8>,
+    /// Bytes that the ring is sending.
+    pub in_flight: u32,
+    /// Pace of reading, where the listener has a shaper.
+    pub shaper: Option<Box<TokenBucket>>,
+    /// When the step of negotiation, or the end, takes too long; 0 = no such time. Milliseconds.
+    pub deadline_ms: u64,
+    /// Since when a send makes no progress; 0 = none is under way. Milliseconds.
+    pub stalled_since_ms: u64,
+    /// Until when its shaper keeps it from being read; 0 = it does not. Milliseconds.
+    pub paced_until_ms: u64,
+    /// When the shard's wheel will look at this connection.
+    pub alarm: Alarm,
+    /// When something last came or went, for hibernation. Milliseconds.
+    pub active_ms: u64,
+    /// When it was accepted. Milliseconds.
+    pub since_ms: u64,
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub fn new(
+        socket: OwnedFd,
+        peer: SocketAddr,
+        listener: u16,
+        stage: Stage,
+        scope: StreamScope,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            socket,
+            peer,
+            listener,
+            receiving: Receiving::Idle,
+            sending: false,
+            dirty: false,
+            held: false,
+            close_when_sent: false,
+            proxied: false,
+            cut: false,
+            ended: false,
+            stage,
+            tls: None,
+            counted: None,
+            scope,
+            partial: None,
+            out: Vec::new(),
+            in_flight: 0,
+            shaper: None,
+            deadline_ms: 0,
+            stalled_since_ms: 0,
+            paced_until_ms: 0,
+            alarm: Alarm::default(),
+            active_ms: now_ms,
+            since_ms: now_ms,
+        }
+    }
+
+    /// The descriptor, for the ring.
+    pub fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// The other end of the socket is this machine; what a PROXY header says never is.
+    pub fn is_local(&self) -> bool {
+        self.peer.ip().is_loopback() && !self.proxied
+    }
+
+    /// When the shard has to look at it without being asked; milliseconds.
+    pub fn due_ms(&self, settings: &Settings) -> Option<u64> {
+        let stalled = (self.stalled_since_ms > 0).then_some(self.stalled_since_ms + STALL_MS);
+        let deadline = (self.deadline_ms > 0).then_some(self.deadline_ms);
+        let paced = (self.paced_until_ms > 0).then_some(self.paced_until_ms);
+        let idle = settings
+            .listener(self.listener)
+            .hibernate_after_ms
+            .filter(|_| self.holds_spare_memory())
+            .map(|idle_ms| self.active_ms + idle_ms);
+        [stalled, deadline, paced, idle].into_iter().flatten().min()
+    }
+
+    /// It keeps memory that only speeds up the next stanza.
+    pub fn holds_spare_memory(&self) -> bool {
+        (self.out.is_empty() && self.out.capacity() > 0)
+            || self.tls.as_ref().is_some_and(|tls| tls.send.is_empty() && tls.send.capacity() > 0)
+    }
+
+    /// Gives that memory back.
+    pub fn hibernate(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.stream.hibernate();
+            if tls.send.is_empty() {
+                tls.send = Vec::new();
+            }
+        }
+    }
+
+    /// Bytes that wait for this peer to read.
+    pub fn outbound_bytes(&self) -> usize {
+        self.out.len() + self.in_flight as usize
+    }
+
+    /// True for a bound session.
+    pub fn is_session(&self) -> bool {
+        matches!(self.stage, Stage::Session(_))
+    }
+}

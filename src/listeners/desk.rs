@@ -1,0 +1,128 @@
+//! What a shard's modules write to: the outputs of its connections and the mail to other shards.
+
+use std::sync::Arc;
+
+use crate::base::key::Key;
+use crate::listeners::connection::Connection;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Mail;
+use crate::listeners::mail::Note;
+use crate::listeners::settings::Settings;
+use crate::listeners::slab::Slab;
+use crate::modules::pipeline::Outbox;
+use crate::route::envelope::Envelopes;
+use crate::runtime::mesh::Mesh;
+
+/// Spare output buffers that a shard keeps.
+const SPARE_BUFFERS_MAX: usize = 1024;
+/// A buffer that grew larger is given back to the system instead.
+const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Output buffers that nobody uses just now. Lives on: one shard.
+#[derive(Default)]
+pub struct Pool {
+    spare: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    /// An empty buffer, with memory if there is a spare one.
+    pub fn take(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if capacity == 0
+            || capacity > SPARE_BUFFER_BYTES_MAX
+            || self.spare.len() >= SPARE_BUFFERS_MAX
+        {
+            return;
+        }
+        buffer.clear();
+        self.spare.push(buffer);
+    }
+}
+
+/// Connections and mail of one shard. Lives on: one shard.
+pub struct Desk {
+    /// The connections.
+    pub slab: Slab,
+    /// The way to other shards.
+    pub mesh: Mesh<Mail, Note>,
+    /// What the operator configured.
+    pub settings: Arc<Settings>,
+    /// The shard's clock at the beginning of the turn, in milliseconds.
+    pub now_ms: u64,
+    /// Connections with output.
+    pub dirty: Vec<Key>,
+    /// Connections that are to end at the end of the turn.
+    pub ends: Vec<(Key, EndReason)>,
+    /// Spare output buffers.
+    pub pool: Pool,
+}
+
+impl Desk {
+    /// A desk without connections.
+    pub fn new(mesh: Mesh<Mail, Note>, settings: Arc<Settings>) -> Self {
+        Self {
+            slab: Slab::default(),
+            mesh,
+            settings,
+            now_ms: 0,
+            dirty: Vec::new(),
+            ends: Vec::new(),
+            pool: Pool::default(),
+        }
+    }
+
+    /// Notes that a connection has output.
+    pub fn touch(&mut self, key: Key) {
+        if let Some(connection) = self.slab.get_mut(key)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    fn bound(&self, connection: &Connection) -> usize {
+        self.settings.listener(connection.listener).outbound_buffer
+    }
+}
+
+impl Outbox for Desk {
+    fn output(&mut self, key: Key, bytes: usize) -> Option<&mut Vec<u8>> {
+        let connection = self.slab.get_mut(key)?;
+        if matches!(connection.stage, Stage::Ending) || connection.cut {
+            return None;
+        }
+        let bound = self.settings.listener(connection.listener).outbound_buffer;
+        if connection.outbound_bytes() + bytes > bound {
+            connection.cut = true;
+            self.ends.push((key, EndReason::SlowReader));
+            return None;
+        }
+        if connection.out.capacity() == 0 {
+            connection.out = self.pool.take();
+        }
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+        Some(&mut connection.out)
+    }
+
+    fn largest(&self, key: Key) -> usize {
+        self.slab.get(key).map_or(0, |connection| self.bound(connection))
+    }
+
+    fn mail(&mut self, shard: usize) -> &mut Envelopes {
+        &mut self.mesh.filling(shard).envelopes
+    }
+
+    fn replace(&mut self, key: Key) {
+        self.ends.push((key, EndReason::Replaced));
+    }
+}

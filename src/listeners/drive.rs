@@ -1,0 +1,275 @@
+//! The loop of a shard: wait, handle what happened, send what was written.
+
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::time::Duration;
+use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
+
+use crate::base::key::Key;
+use crate::listeners::connection::Receiving;
+use crate::listeners::connection::STALL_MS;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Handover;
+use crate::listeners::mail::Mail;
+use crate::listeners::shard::Shard;
+use crate::modules::pipeline::arrive;
+use crate::net::ring::Buffers;
+use crate::net::ring::Event;
+use crate::net::ring::Ring;
+use crate::proto::proxy::BadHeader;
+use crate::proto::stream::error::StreamCondition;
+use crate::proto::stream::error::StreamError;
+
+/// Bytes of stanzas for one other shard that may be held back because its mailbox is full. Beyond
+/// it this shard reads no more from its own connections until the other has caught up.
+const MAIL_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Time between two log lines about the same trouble, in milliseconds.
+const LOG_EVERY_MS: u64 = 1_000;
+
+impl Shard {
+    /// Runs until the server stops.
+    pub fn drive(mut self, mut ring: Ring, mut buffers: Buffers) {
+        self.tell_time();
+        loop {
+            self.accept_more(&mut ring);
+            self.flush(&mut ring);
+            let flushed = self.desk.mesh.flush();
+            if self.is_done() {
+                // Sends of the last turn are submitted by the last wait.
+                let _ = ring.wait(Some(Duration::ZERO));
+                return;
+            }
+            if let Err(error) = self.sleep(&mut ring, flushed) {
+                tracing::error!(%error, shard = self.number(), "the ring failed");
+                return;
+            }
+            self.tell_time();
+            while let Some(event) = ring.next_event() {
+                self.event(&mut ring, &mut buffers, event);
+            }
+            self.read_mail(&mut ring);
+            self.run_asked();
+            self.run_movers();
+            self.run_timers(&mut ring);
+            self.run_ends(&mut ring);
+        }
+    }
+
+    fn tell_time(&mut self) {
+        // 0 means "none" wherever a time is kept.
+        self.desk.now_ms = self.epoch.elapsed().as_millis() as u64 + 1;
+        self.facts.unix_seconds =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    }
+
+    fn sleep(&mut self, ring: &mut Ring, flushed: bool) -> std::io::Result<()> {
+        let waker = std::sync::Arc::clone(self.desk.mesh.waker());
+        waker.park();
+        let busy = !self.desk.mesh.is_idle() || !self.desk.dirty.is_empty() || !flushed;
+        let patience = if busy { Some(Duration::ZERO) } else { self.patience() };
+        let result = ring.wait(patience);
+        waker.unpark();
+        result
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let now_ms = self.desk.now_ms;
+        let accepts = self.acceptors.iter().filter_map(|acceptor| acceptor.due_ms(now_ms));
+        let stop = (self.stop_by_ms > 0).then_some(self.stop_by_ms);
+        let due_ms = accepts.chain(self.wheel.next_deadline()).chain(stop).min()?;
+        Some(Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)))
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop_by_ms > 0
+            && (self.desk.slab.is_empty() || self.desk.now_ms >= self.stop_by_ms)
+    }
+
+    fn event(&mut self, ring: &mut Ring, buffers: &mut Buffers, event: Event) {
+        match event {
+            Event::Accepted { listener, result } => self.accepted(listener, result),
+            Event::Received { key, outcome, armed } => {
+                let handled = catch_unwind(AssertUnwindSafe(|| {
+                    self.received(ring, buffers, key, outcome, armed);
+                }));
+                if handled.is_err() {
+                    self.survive(ring, key);
+                }
+            }
+            Event::Sent { key, buffer, from, result } => {
+                self.sent(ring, key, buffer, from, result);
+            }
+            Event::Woken => {}
+        }
+    }
+
+    /// The handling of one connection's bytes panicked: that connection ends, the shard lives.
+    fn survive(&mut self, ring: &mut Ring, key: Key) {
+        tracing::error!(shard = self.number(), "handling a connection failed; it is closed");
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.receiving = Receiving::Many;
+        }
+        self.close(ring, key, EndReason::Fault);
+    }
+
+    fn accepted(
+        &mut self,
+        number: u16,
+        result: std::io::Result<(std::os::fd::OwnedFd, std::net::SocketAddr)>,
+    ) {
+        let now_ms = self.desk.now_ms;
+        let Some(acceptor) = self.acceptors.iter_mut().find(|a| a.number() == number) else {
+            return;
+        };
+        if let Err(error) = acceptor.completed(result, now_ms)
+            && now_ms >= self.scarce_logged_ms + LOG_EVERY_MS
+        {
+            self.scarce_logged_ms = now_ms;
+            let path = &self.settings.listener(number).path;
+            tracing::warn!(%error, listener = %path, "accepting pauses: the system lacks something");
+        }
+    }
+
+    /// Serves what may be served, and asks for more.
+    fn accept_more(&mut self, ring: &mut Ring) {
+        let now_ms = self.desk.now_ms;
+        let mut acceptors = std::mem::take(&mut self.acceptors);
+        for acceptor in &mut acceptors {
+            while let Some(admitted) = acceptor.admit(now_ms) {
+                let number = acceptor.number();
+                let serving = self.settings.listener(number).acceptors.len();
+                let shards = self.settings.hosts.shards();
+                let shard = if serving < shards { self.next_shard(shards) } else { self.number() };
+                if shard == self.number() {
+                    self.begin(ring, admitted.socket, admitted.peer, number);
+                } else {
+                    let handover = Handover::Accepted(admitted.socket, admitted.peer, number);
+                    self.desk.mesh.filling(shard).handovers.push(handover);
+                }
+            }
+            acceptor.arm(ring, now_ms);
+        }
+        self.acceptors = acceptors;
+    }
+
+    /// Where fewer cores accept than serve, connections are dealt out in turn.
+    fn next_shard(&mut self, shards: usize) -> usize {
+        self.spread_next = (self.spread_next + 1) % shards.max(1);
+        self.spread_next
+    }
+
+    fn read_mail(&mut self, ring: &mut Ring) {
+        while let Some((sender, mut mail)) = self.desk.mesh.receive() {
+            self.open_mail(ring, &mut mail);
+            self.desk.mesh.recycle(sender, mail);
+        }
+        while let Some(note) = self.desk.mesh.receive_outside() {
+            self.note(ring, note);
+        }
+    }
+
+    fn open_mail(&mut self, ring: &mut Ring, mail: &mut Mail) {
+        for handover in mail.handovers.drain(..) {
+            match handover {
+                Handover::Accepted(socket, peer, number) => {
+                    self.begin(ring, socket, peer, number);
+                }
+                Handover::Bind(moved) => self.take_over(ring, *moved),
+            }
+        }
+        let mut scene = self.scene();
+        for envelope in mail.envelopes.iter() {
+            arrive(&mut scene, &envelope);
+        }
+    }
+
+    fn run_timers(&mut self, ring: &mut Ring) {
+        let now_ms = self.desk.now_ms;
+        while let Some(report) = self.wheel.pop(now_ms) {
+            let key = Key::from_u64(report.key);
+            let Some(connection) = self.desk.slab.get_mut(key) else { continue };
+            if connection.alarm.rings(report) {
+                self.look_after(ring, key);
+                self.arm_timer(key);
+            }
+        }
+    }
+
+    /// One of a connection's times may have come.
+    fn look_after(&mut self, ring: &mut Ring, key: Key) {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if connection.stalled_since_ms > 0 && now_ms >= connection.stalled_since_ms + STALL_MS {
+            self.desk.ends.push((key, EndReason::SlowReader));
+            return;
+        }
+        if connection.deadline_ms > 0 && now_ms >= connection.deadline_ms {
+            return self.too_late(ring, key);
+        }
+        if connection.paced_until_ms > 0 && now_ms >= connection.paced_until_ms {
+            connection.paced_until_ms = 0;
+            self.listen_on(ring, key);
+        }
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let idle_ms = self.settings.listener(connection.listener).hibernate_after_ms;
+        if let Some(idle_ms) = idle_ms
+            && now_ms >= connection.active_ms + idle_ms
+        {
+            connection.hibernate();
+        }
+    }
+
+    fn too_late(&mut self, ring: &mut Ring, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        connection.deadline_ms = 0;
+        match connection.stage {
+            Stage::Ending => self.close(ring, key, EndReason::Timeout),
+            Stage::Proxy(_) => {
+                self.log_proxy_failure(key, BadHeader::Missing);
+                self.close(ring, key, EndReason::BadProxyHeader);
+            }
+            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
+                let error = StreamError::new(StreamCondition::ConnectionTimeout);
+                self.end_with(ring, key, EndReason::Timeout, error);
+            }
+        }
+    }
+
+    /// At most one line a second: a port scan must not fill the disk.
+    pub(super) fn log_proxy_failure(&mut self, key: Key, kind: BadHeader) {
+        let now_ms = self.desk.now_ms;
+        if now_ms < self.proxy_logged_ms + LOG_EVERY_MS {
+            return;
+        }
+        self.proxy_logged_ms = now_ms;
+        if let Some(connection) = self.desk.slab.get(key) {
+            let listener = &self.settings.listener(connection.listener).path;
+            tracing::info!(kind = kind.label(), peer = %connection.peer, %listener, "bad PROXY header");
+        }
+    }
+
+    /// The server stops: no more connections, and every stream ends in order.
+    pub(super) fn stop(&mut self, ring: &mut Ring, drain_ms: u64) {
+        if self.stop_by_ms > 0 {
+            return;
+        }
+        self.stop_by_ms = self.desk.now_ms + drain_ms.max(1);
+        for acceptor in &mut self.acceptors {
+            acceptor.close(ring);
+        }
+        for key in self.desk.slab.keys() {
+            let error = StreamError::new(StreamCondition::SystemShutdown);
+            self.end_with(ring, key, EndReason::Shutdown, error);
+        }
+    }
+
+    /// True while another shard is so far behind that nothing more may be read for it.
+    pub fn is_congested(&mut self) -> bool {
+        let (me, shards) = (self.number(), self.settings.hosts.shards());
+        (0..shards)
+            .filter(|shard| *shard != me)
+            .any(|shard| self.desk.mesh.filling(shard).envelopes.bytes() > MAIL_HELD_BYTES_MAX)
+    }
+}

@@ -1,0 +1,214 @@
+//! How connections end, and why: every reason has a name.
+
+use crate::base::key::Key;
+use crate::listeners::connection::Receiving;
+use crate::listeners::connection::Stage;
+use crate::listeners::shard::Shard;
+use crate::modules::presence;
+use crate::net::ring::Ring;
+use crate::proto::stream::error::StreamCondition;
+use crate::proto::stream::error::StreamError;
+
+/// How long a peer may take to close its side after we closed ours, in milliseconds.
+pub const LINGER_MS: u64 = 5_000;
+
+/// Why a connection ended: the log field and the metric label.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum EndReason {
+    /// More connections or accepts of one address than allowed.
+    AddressLimit,
+    /// The PROXY header was missing, bad or late; or came from an untrusted address.
+    BadProxyHeader,
+    /// The client closed its stream.
+    Finished,
+    /// The handling of its bytes panicked: a defect of ours.
+    Fault,
+    /// The socket failed or was reset.
+    Failed,
+    /// The peer closed the socket without closing the stream.
+    PeerClosed,
+    /// The client's session was replaced, or made room for another.
+    Replaced,
+    /// It did not read what was sent to it.
+    SlowReader,
+    /// The server stops.
+    Shutdown,
+    /// A stream error of the peer's making, or of a limit.
+    StreamError,
+    /// TLS could not be established, or broke.
+    TlsFailed,
+    /// A step of the negotiation took too long.
+    Timeout,
+}
+
+impl EndReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::AddressLimit,
+        Self::BadProxyHeader,
+        Self::Finished,
+        Self::Fault,
+        Self::Failed,
+        Self::PeerClosed,
+        Self::Replaced,
+        Self::SlowReader,
+        Self::Shutdown,
+        Self::StreamError,
+        Self::TlsFailed,
+        Self::Timeout,
+    ];
+
+    /// The label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::AddressLimit => "address_limit",
+            Self::BadProxyHeader => "bad_proxy_header",
+            Self::Finished => "finished",
+            Self::Fault => "fault",
+            Self::Failed => "failed",
+            Self::PeerClosed => "peer_closed",
+            Self::Replaced => "replaced",
+            Self::SlowReader => "slow_reader",
+            Self::Shutdown => "shutdown",
+            Self::StreamError => "stream_error",
+            Self::TlsFailed => "tls_failed",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl Shard {
+    /// Ends a stream with an error and closes in order: error, end of stream, TCP.
+    pub fn end_with(&mut self, ring: &mut Ring, key: Key, reason: EndReason, error: StreamError) {
+        self.leave(key);
+        let id = self.stream_id();
+        let settings = std::sync::Arc::clone(&self.settings);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let stage = std::mem::replace(&mut connection.stage, Stage::Ending);
+        // Before TLS on a direct TLS port nothing can be said.
+        let mute = connection.tls.as_ref().is_some_and(|tls| !tls.established);
+        if matches!(stage, Stage::Ending) || matches!(stage, Stage::Proxy(_)) || mute {
+            connection.stage = Stage::Ending;
+            return self.close(ring, key, reason);
+        }
+        if let Stage::Negotiating(negotiation) = &stage {
+            let listener = settings.listener(connection.listener);
+            let offer = settings.offer(listener, negotiation.host(), connection.is_local());
+            negotiation.open_for_error(&offer, &id, &mut connection.out);
+        }
+        error.write(&mut connection.out);
+        self.finish(ring, key, reason, false);
+    }
+
+    /// Answers the client's end of stream.
+    pub fn end_finished(&mut self, ring: &mut Ring, key: Key) {
+        self.leave(key);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if matches!(connection.stage, Stage::Ending) {
+            return;
+        }
+        connection.stage = Stage::Ending;
+        connection.out.extend_from_slice(b"</stream:stream>");
+        // The peer has said its last word: in clear nothing can be lost by closing at once.
+        let at_once = connection.tls.is_none();
+        self.finish(ring, key, EndReason::Finished, at_once);
+    }
+
+    /// Everything is written: what is left is to send it, and to close in order.
+    fn finish(&mut self, ring: &mut Ring, key: Key, reason: EndReason, at_once: bool) {
+        let now_ms = self.desk.now_ms;
+        self.count_end(key, reason);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        connection.close_when_sent = at_once;
+        connection.held = false;
+        connection.deadline_ms = now_ms + LINGER_MS;
+        let bytes = connection.partial.take().map_or(0, |partial| partial.bytes.len());
+        self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.desk.dirty.push(key);
+        }
+        self.arm_timer(key);
+        self.listen_on(ring, key);
+    }
+
+    /// Takes the session of a connection out of the table and tells whoever has to know.
+    pub fn leave(&mut self, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if !connection.is_session() {
+            return;
+        }
+        let Stage::Session(session) = std::mem::replace(&mut connection.stage, Stage::Lent)
+        else {
+            return;
+        };
+        let bare = session.jid.bare().to_owned();
+        if let Some(ended) = self.sessions.unbind(&bare, key) {
+            let mut scene = self.scene();
+            presence::ended(&mut scene, session.jid.as_str(), &bare, &ended);
+        }
+    }
+
+    /// Closes a connection now, whatever it still has to say.
+    pub fn close(&mut self, ring: &mut Ring, key: Key, reason: EndReason) {
+        self.leave(key);
+        self.count_end(key, reason);
+        let Some(mut connection) = self.desk.slab.remove(key) else { return };
+        if connection.receiving != Receiving::Idle || connection.sending {
+            // Ends what is armed in the ring, which would keep the socket open.
+            let socket = socket2::SockRef::from(&connection.socket);
+            // A socket whose peer is gone already cannot be shut down, and need not be.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        if let Some(partial) = connection.partial.take() {
+            self.partial_bytes = self.partial_bytes.saturating_sub(partial.bytes.len());
+        }
+        let listener = connection.listener;
+        self.desk.pool.give(std::mem::take(&mut connection.out));
+        drop(connection.counted.take());
+        ring.close(connection.socket);
+        if self.settings.listener(listener).gate.release() {
+            self.wake_all();
+        }
+    }
+
+    pub(super) fn count_end(&mut self, key: Key, reason: EndReason) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if connection.ended {
+            return;
+        }
+        connection.ended = true;
+        self.ends[reason as usize] += 1;
+        tracing::debug!(
+            reason = reason.label(),
+            peer = %connection.peer,
+            listener = %self.settings.listener(connection.listener).path,
+            "connection ended"
+        );
+    }
+
+    /// Carries out the ends that were decided while others were handled.
+    pub fn run_ends(&mut self, ring: &mut Ring) {
+        while let Some((key, reason)) = self.desk.ends.pop() {
+            match reason {
+                EndReason::Replaced => {
+                    let error = StreamError::new(StreamCondition::Conflict);
+                    self.end_with(ring, key, reason, error);
+                }
+                EndReason::SlowReader => self.cut(ring, key),
+                other => self.close(ring, key, other),
+            }
+        }
+    }
+
+    /// A peer that does not read is closed; what it was owed goes back to the senders.
+    fn cut(&mut self, ring: &mut Ring, key: Key) {
+        self.leave(key);
+        let owed = self.desk.slab.get_mut(key).map(|c| std::mem::take(&mut c.out));
+        self.close(ring, key, EndReason::SlowReader);
+        if let Some(owed) = owed {
+            self.give_back_owed(&owed);
+            self.desk.pool.give(owed);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What travels between shards, and what reaches a shard from other threads.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::base::key::Key;
+use crate::jid::Jid;
+use crate::listeners::connection::Connection;
+use crate::listeners::status::StatusRequest;
+use crate::modules::register::Ask;
+use crate::proto::sasl::keys::Hash;
+use crate::proto::sasl::keys::ScramKeys;
+use crate::proto::sasl::keys::Secret;
+use crate::route::envelope::Envelopes;
+use crate::runtime::mesh::Batch;
+use crate::store::Response;
+use crate::store::StoreError;
+
+/// Bytes of envelopes whose memory a batch keeps for its next use.
+const BATCH_KEEP_BYTES: usize = 256 * 1024;
+
+/// A connection that goes to another shard.
+pub enum Handover {
+    /// Accepted here, to be served there: a listener with fewer acceptors than cores.
+    Accepted(OwnedFd, SocketAddr, u16),
+    /// Negotiated here; its user is owned there, where the session is to be opened.
+    Bind(Box<Moved>),
+}
+
+/// A connection on its way to the owner shard of its user.
+pub struct Moved {
+    /// The connection; nothing is armed or under way for it.
+    pub connection: Connection,
+    /// The bare JID.
+    pub user: Jid,
+    /// The resource that the client wishes.
+    pub resource: Option<Box<str>>,
+}
+
+/// All that one shard has for another at the end of a turn.
+#[derive(Default)]
+pub struct Mail {
+    /// Stanzas.
+    pub envelopes: Envelopes,
+    /// Connections.
+    pub handovers: Vec<Handover>,
+}
+
+impl Batch for Mail {
+    fn is_empty(&self) -> bool {
+        self.envelopes.is_empty() && self.handovers.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.envelopes.clear(BATCH_KEEP_BYTES);
+        self.handovers.clear();
+    }
+}
+
+/// Why the store was asked about an account.
+pub enum Purpose {
+    /// For SCRAM with this hash.
+    Keys(Hash),
+    /// To compare this password.
+    Password(Secret),
+}
+
+/// Who waits for a registration, a change or a removal.
+pub struct Waiting {
+    /// The connection.
+    pub connection: Key,
+    /// What was asked.
+    pub ask: Ask,
+    /// The id of the request.
+    pub id: Box<str>,
+    /// The full JID of the sender; none before login.
+    pub from: Option<Box<str>>,
+    /// The address that was asked, as written.
+    pub target: Option<Box<str>>,
+}
+
+/// What other threads tell a shard.
+pub enum Note {
+    /// What the store holds of an account that a connection logs in to.
+    Found(Key, Box<str>, Purpose, Result<Response, StoreError>),
+    /// Keys derived from a stored password; None where it cannot be prepared.
+    Derived(Key, Option<ScramKeys>),
+    /// Whether a password is right.
+    Checked(Key, bool),
+    /// What became of a registration.
+    Registered(Box<Waiting>, Result<Response, StoreError>),
+    /// Somebody asks how things are.
+    Status(StatusRequest),
+    /// Stop: close every stream within so many milliseconds.
+    Stop(u64),
+}

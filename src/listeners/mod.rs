@@ -1,0 +1,22 @@
+//! Where bytes meet the protocol: the connections of a shard and the loop that drives them.
+//!
+//! [`drive`] is the loop. A connection's life reads from top to bottom in [`receive`] (PROXY header,
+//! TLS, XML), [`c2s`] (negotiation and session), [`send`] and [`ending`]. [`desk`] is what the
+//! modules write to, [`mail`] what travels between shards, [`answers`] what comes back from the
+//! store. Every end of a connection has a name in [`ending::EndReason`].
+//!
+//! Not here: what a stanza means (`proto`, `modules`), and how the kernel is asked (`net`).
+
+pub mod answers;
+pub mod c2s;
+pub mod connection;
+pub mod desk;
+pub mod drive;
+pub mod ending;
+pub mod mail;
+pub mod receive;
+pub mod send;
+pub mod settings;
+pub mod shard;
+pub mod slab;
+pub mod status;

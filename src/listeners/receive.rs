@@ -1,0 +1,404 @@
+//! What arrives: from the ring's buffer through the PROXY header and TLS to the scanner.
+//!
+//! Bytes are handled where they lie. Only an element that has not come in whole is copied, and only
+//! the part of it that is there.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::base::key::Key;
+use crate::base::token_bucket::TokenBucket;
+use crate::listeners::connection::Connection;
+use crate::listeners::connection::Partial;
+use crate::listeners::connection::Receiving;
+use crate::listeners::connection::Secured;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::shard::Shard;
+use crate::net::ring::BUFFER_BYTES;
+use crate::net::ring::Buffers;
+use crate::net::ring::Received;
+use crate::net::ring::Reception;
+use crate::net::ring::Ring;
+use crate::net::tls::TlsStream;
+use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::proxy::Addresses;
+use crate::proto::proxy::Sniff;
+use crate::proto::proxy::sniff;
+use crate::proto::ns;
+use crate::proto::stream::error::StreamCondition;
+use crate::proto::stream::error::StreamError;
+use crate::xml::scan::StreamScope;
+
+/// A PROXY header has to be there after this time, or after `state_timeout` if that is shorter.
+const PROXY_HEADER_MS: u64 = 1_000;
+/// A connection is established after this time in all, whatever `state_timeout` says.
+pub const PRE_AUTH_TOTAL_MS: u64 = 600_000;
+
+impl Shard {
+    /// A connection begins on this shard.
+    pub fn begin(&mut self, ring: &mut Ring, socket: OwnedFd, peer: SocketAddr, number: u16) {
+        let now_ms = self.desk.now_ms;
+        let settings = std::sync::Arc::clone(&self.settings);
+        let listener = settings.listener(number);
+        let trusted = listener.trusted.is_empty()
+            || listener.trusted.iter().any(|network| network.contains(peer.ip()));
+        let stage = if listener.proxy {
+            Stage::Proxy(Vec::new())
+        } else {
+            Stage::Negotiating(Box::new(Negotiation::new(false)))
+        };
+        let scope = StreamScope::ordinary(ns::CLIENT);
+        let connection = Connection::new(socket, peer, number, stage, scope, now_ms);
+        let key = self.desk.slab.insert(connection);
+        if listener.proxy {
+            if !trusted {
+                return self.close(ring, key, EndReason::BadProxyHeader);
+            }
+            let patience_ms = listener.state_timeout_ms.unwrap_or(PROXY_HEADER_MS);
+            self.set_deadline(key, now_ms + patience_ms.min(PROXY_HEADER_MS));
+        } else if !self.welcome(ring, key) {
+            return;
+        }
+        self.listen_on(ring, key);
+    }
+
+    /// The client's address is known: its limits hold, and the negotiation begins.
+    fn welcome(&mut self, ring: &mut Ring, key: Key) -> bool {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return false };
+        let listener = self.settings.listener(connection.listener);
+        if let Some(addresses) = &listener.addresses {
+            match addresses.admit(connection.peer.ip(), now_ms) {
+                Ok(counted) => connection.counted = Some(Box::new(counted)),
+                Err(refusal) => {
+                    tracing::debug!(peer = %connection.peer, limit = refusal.label(), "refused");
+                    self.close(ring, key, EndReason::AddressLimit);
+                    return false;
+                }
+            }
+        }
+        if listener.direct_tls && !self.start_tls(key) {
+            self.close(ring, key, EndReason::TlsFailed);
+            return false;
+        }
+        self.next_step(key);
+        true
+    }
+
+    /// Puts TLS on a connection; false where it cannot be.
+    pub fn start_tls(&mut self, key: Key) -> bool {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return false };
+        let Some(server) = &self.settings.listener(connection.listener).tls else { return false };
+        match TlsStream::new(server) {
+            Ok(stream) => {
+                let secured = Secured { stream, send: Vec::new(), established: false };
+                connection.tls = Some(Box::new(secured));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "TLS cannot be started");
+                false
+            }
+        }
+    }
+
+    /// The clock of the next step of the negotiation starts.
+    pub fn next_step(&mut self, key: Key) {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let last_ms = connection.since_ms + PRE_AUTH_TOTAL_MS;
+        let step_ms = self.settings.listener(connection.listener).state_timeout_ms;
+        let due_ms = step_ms.map_or(last_ms, |step_ms| last_ms.min(now_ms + step_ms));
+        self.set_deadline(key, due_ms);
+    }
+
+    /// Sets the time by which something has to have happened; 0 for none.
+    pub fn set_deadline(&mut self, key: Key, due_ms: u64) {
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.deadline_ms = due_ms;
+        }
+        self.arm_timer(key);
+    }
+
+    /// Asks the ring for a connection's bytes, unless that is not the time for it.
+    pub fn listen_on(&mut self, ring: &mut Ring, key: Key) {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if connection.receiving != Receiving::Idle || connection.held {
+            return;
+        }
+        let how = match &connection.shaper {
+            Some(bucket) if connection.is_session() => {
+                if let Some(ready_ms) = bucket.ready_at(now_ms) {
+                    connection.paced_until_ms = ready_ms;
+                    return self.arm_timer(key);
+                }
+                let most = bucket.available(now_ms).clamp(1, BUFFER_BYTES as u64);
+                // With TLS a read is as large as the client's records are.
+                let most = if connection.tls.is_some() { BUFFER_BYTES as u64 } else { most };
+                Reception::Once(most as u32)
+            }
+            Some(_) | None if connection.is_session() => Reception::Many,
+            Some(_) | None => Reception::Once(BUFFER_BYTES as u32),
+        };
+        connection.receiving =
+            if how == Reception::Many { Receiving::Many } else { Receiving::Once };
+        ring.receive(key, connection.fd(), how);
+    }
+
+    /// The ring says what a receive brought.
+    pub fn received(
+        &mut self,
+        ring: &mut Ring,
+        buffers: &mut Buffers,
+        key: Key,
+        outcome: Received,
+        armed: bool,
+    ) {
+        let now_ms = self.desk.now_ms;
+        if let Some(connection) = self.desk.slab.get_mut(key)
+            && !armed
+        {
+            connection.receiving = Receiving::Idle;
+        }
+        match outcome {
+            Received::Bytes(buffer, length) => {
+                if let Some(connection) = self.desk.slab.get_mut(key) {
+                    connection.active_ms = now_ms;
+                    self.arrived(ring, key, buffers.bytes(buffer, length));
+                }
+                buffers.give_back(buffer);
+                self.listen_on(ring, key);
+            }
+            Received::End => self.peer_closed(ring, key),
+            Received::Starved => self.listen_on(ring, key),
+            Received::Cancelled => {}
+            Received::Failed(error) => {
+                tracing::debug!(%error, "receive failed");
+                self.close(ring, key, EndReason::Failed);
+            }
+        }
+    }
+
+    fn peer_closed(&mut self, ring: &mut Ring, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let reason = match connection.stage {
+            Stage::Proxy(_) => EndReason::BadProxyHeader,
+            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent | Stage::Ending => {
+                EndReason::PeerClosed
+            }
+        };
+        self.close(ring, key, reason);
+    }
+
+    fn arrived(&mut self, ring: &mut Ring, key: Key, bytes: &mut [u8]) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        match &mut connection.stage {
+            Stage::Ending => {
+                // Only the end of the peer's side still counts.
+            }
+            Stage::Proxy(so_far) if so_far.is_empty() => {
+                let verdict = sniff(bytes);
+                self.sniffed(ring, key, verdict, bytes);
+            }
+            Stage::Proxy(so_far) => {
+                let mut whole = std::mem::take(so_far);
+                whole.extend_from_slice(bytes);
+                let verdict = sniff(&whole);
+                self.sniffed(ring, key, verdict, &mut whole);
+            }
+            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
+                self.decrypt(ring, key, bytes);
+            }
+        }
+    }
+
+    fn sniffed(&mut self, ring: &mut Ring, key: Key, verdict: Sniff, bytes: &mut [u8]) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        match verdict {
+            Sniff::More => connection.stage = Stage::Proxy(bytes.to_vec()),
+            Sniff::Bad(kind) => {
+                self.proxy_failures[kind.index()] += 1;
+                self.log_proxy_failure(key, kind);
+                self.close(ring, key, EndReason::BadProxyHeader);
+            }
+            Sniff::Header { length, addresses } => {
+                connection.proxied = true;
+                if let Addresses::Proxied { source, .. } = addresses {
+                    connection.peer = source;
+                }
+                connection.stage = Stage::Negotiating(Box::new(Negotiation::new(false)));
+                if self.welcome(ring, key)
+                    && let Some(rest) = bytes.get_mut(length..)
+                    && !rest.is_empty()
+                {
+                    self.decrypt(ring, key, rest);
+                }
+            }
+        }
+    }
+
+    fn decrypt(&mut self, ring: &mut Ring, key: Key, bytes: &mut [u8]) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(tls) = &mut connection.tls else {
+            return self.feed(ring, key, bytes);
+        };
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let result = tls.stream.receive(bytes, &mut plain, &mut tls.send);
+        if !tls.send.is_empty() {
+            self.desk.touch(key);
+        }
+        match result {
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "TLS failed");
+                self.fail_tls(ring, key);
+            }
+            Ok(progress) => {
+                self.handshake_progress(key, progress.handshaking);
+                // Early data can be a replay: it waits for the handshake, then it is judged.
+                self.feed(ring, key, &plain);
+                if progress.peer_closed {
+                    self.peer_closed(ring, key);
+                }
+            }
+        }
+        self.plain = plain;
+    }
+
+    fn handshake_progress(&mut self, key: Key, handshaking: bool) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(tls) = &mut connection.tls else { return };
+        if handshaking || tls.established {
+            return;
+        }
+        tls.established = true;
+        if let Stage::Negotiating(negotiation) = &mut connection.stage {
+            negotiation.secured();
+        }
+        self.next_step(key);
+    }
+
+    /// The alert is sent if it can be; nothing else is said.
+    fn fail_tls(&mut self, ring: &mut Ring, key: Key) {
+        self.leave(key);
+        let now_ms = self.desk.now_ms;
+        self.count_end(key, EndReason::TlsFailed);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let says = connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty());
+        if !says && !connection.sending {
+            return self.close(ring, key, EndReason::TlsFailed);
+        }
+        connection.stage = Stage::Ending;
+        connection.close_when_sent = true;
+        self.set_deadline(key, now_ms + crate::listeners::ending::LINGER_MS);
+    }
+
+    /// Hands bytes of the stream to whoever reads it, behind what is still unread.
+    pub fn feed(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let waits = connection.held
+            || connection.tls.as_ref().is_some_and(|tls| !tls.established)
+            || matches!(connection.stage, Stage::Negotiating(ref n) if n.awaits());
+        match connection.partial.take() {
+            None if fresh.is_empty() => {}
+            None if waits => self.keep(ring, key, fresh, None),
+            None => {
+                let mut scanner = std::mem::take(&mut self.scanner);
+                scanner.reset();
+                let used = self.consume(ring, key, &mut scanner, fresh);
+                let rest = fresh.get(used..).unwrap_or_default();
+                if rest.is_empty() {
+                    self.scanner = scanner;
+                } else {
+                    self.scanner = self.spare_scanner();
+                    self.keep(ring, key, rest, Some(scanner));
+                }
+            }
+            Some(mut partial) => {
+                self.partial_bytes = self.partial_bytes.saturating_sub(partial.bytes.len());
+                partial.bytes.extend_from_slice(fresh);
+                if !waits {
+                    let Partial { bytes, scanner } = &mut *partial;
+                    let used = self.consume(ring, key, scanner, bytes);
+                    bytes.drain(..used.min(bytes.len()));
+                }
+                self.keep_partial(ring, key, partial);
+            }
+        }
+    }
+
+    fn keep(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        bytes: &[u8],
+        scanner: Option<crate::xml::scan::Scanner>,
+    ) {
+        let scanner = scanner.unwrap_or_else(|| self.spare_scanner());
+        self.keep_partial(ring, key, Box::new(Partial { bytes: bytes.to_vec(), scanner }));
+    }
+
+    fn keep_partial(&mut self, ring: &mut Ring, key: Key, partial: Box<Partial>) {
+        let alive = self.desk.slab.get_mut(key).filter(|c| !matches!(c.stage, Stage::Ending));
+        match alive {
+            Some(connection) if !partial.bytes.is_empty() => {
+                self.partial_bytes += partial.bytes.len();
+                connection.partial = Some(partial);
+            }
+            Some(_) | None => self.give_scanner(partial.scanner),
+        }
+        let bound = self.settings.config.runtime.partial_stanza_memory as usize;
+        while self.partial_bytes > bound && self.cut_largest_partial(ring) {}
+    }
+
+    /// The bytes of a connection that waits are more than its own bound: it is not listened to.
+    fn cut_largest_partial(&mut self, ring: &mut Ring) -> bool {
+        let size = |shard: &Self, key: &Key| {
+            let connection = shard.desk.slab.get(*key)?;
+            connection.partial.as_ref().map(|partial| partial.bytes.len())
+        };
+        let keys = self.desk.slab.keys();
+        let Some(largest) = keys.into_iter().max_by_key(|key| size(self, key)) else {
+            return false;
+        };
+        if size(self, &largest).is_none() {
+            return false;
+        }
+        let error = StreamError::because(
+            StreamCondition::ResourceConstraint,
+            "the server holds too many unfinished stanzas",
+        );
+        self.end_with(ring, largest, EndReason::StreamError, error);
+        true
+    }
+
+    fn consume(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        scanner: &mut crate::xml::scan::Scanner,
+        input: &[u8],
+    ) -> usize {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        match std::mem::replace(&mut connection.stage, Stage::Lent) {
+            Stage::Negotiating(negotiation) => {
+                self.negotiate(ring, key, negotiation, scanner, input)
+            }
+            Stage::Session(session) => self.stanzas(ring, key, session, scanner, input),
+            other @ (Stage::Proxy(_) | Stage::Lent | Stage::Ending) => {
+                connection.stage = other;
+                input.len()
+            }
+        }
+    }
+
+    /// A bucket for a session whose listener has a shaper.
+    pub fn shape(&mut self, key: Key, rate: Option<u64>) {
+        let now_ms = self.desk.now_ms;
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.shaper = rate.map(|rate| Box::new(TokenBucket::new(rate, now_ms)));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What leaves: everything that a turn wrote for a connection, in one send.
+
+use crate::base::key::Key;
+use crate::listeners::connection::Stage;
+use crate::listeners::ending::EndReason;
+use crate::listeners::shard::Shard;
+use crate::modules::bounce;
+use crate::net::ring::Ring;
+use crate::proto::ns;
+use crate::proto::stanza::MessageType;
+use crate::proto::stanza::Stanza;
+use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::xml::scan::Found;
+use crate::xml::scan::Limits;
+use crate::xml::scan::StreamScope;
+
+impl Shard {
+    /// Sends what the turn wrote.
+    pub fn flush(&mut self, ring: &mut Ring) {
+        let mut dirty = std::mem::take(&mut self.desk.dirty);
+        for key in dirty.drain(..) {
+            self.flush_one(ring, key);
+        }
+        // What was written meanwhile stays for the next turn.
+        dirty.append(&mut self.desk.dirty);
+        self.desk.dirty = dirty;
+    }
+
+    /// Sends what is written for one connection, unless a send is under way.
+    pub fn flush_one(&mut self, ring: &mut Ring, key: Key) {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        connection.dirty = false;
+        if connection.sending {
+            return;
+        }
+        let buffer = match &mut connection.tls {
+            None => std::mem::take(&mut connection.out),
+            Some(tls) => {
+                if tls.established && !connection.out.is_empty() {
+                    if tls.send.capacity() == 0 {
+                        tls.send = self.desk.pool.take();
+                    }
+                    if tls.stream.encrypt(&connection.out, &mut tls.send).is_err() {
+                        return self.close(ring, key, EndReason::TlsFailed);
+                    }
+                    connection.out.clear();
+                    if self.settings.listener(connection.listener).hibernate_after_ms == Some(0) {
+                        self.desk.pool.give(std::mem::take(&mut connection.out));
+                    }
+                }
+                if matches!(connection.stage, Stage::Ending) && tls.established {
+                    tls.stream.close_notify(&mut tls.send);
+                }
+                std::mem::take(&mut tls.send)
+            }
+        };
+        if buffer.is_empty() {
+            self.desk.pool.give(buffer);
+            return self.all_sent(ring, key);
+        }
+        connection.sending = true;
+        connection.in_flight = buffer.len() as u32;
+        connection.stalled_since_ms = now_ms;
+        connection.active_ms = now_ms;
+        ring.send(key, connection.fd(), buffer, 0);
+    }
+
+    /// The ring says what became of a send.
+    pub fn sent(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        buffer: Vec<u8>,
+        from: usize,
+        result: std::io::Result<usize>,
+    ) {
+        let now_ms = self.desk.now_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return self.desk.pool.give(buffer);
+        };
+        let sent = match result {
+            Ok(sent) => from + sent,
+            Err(error) => {
+                tracing::debug!(%error, "send failed");
+                connection.sending = false;
+                return self.close(ring, key, EndReason::Failed);
+            }
+        };
+        connection.stalled_since_ms = now_ms;
+        if sent < buffer.len() {
+            connection.in_flight = (buffer.len() - sent) as u32;
+            ring.send(key, connection.fd(), buffer, sent);
+            return self.arm_timer(key);
+        }
+        connection.sending = false;
+        connection.in_flight = 0;
+        connection.stalled_since_ms = 0;
+        self.keep_or_give(key, buffer);
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if connection.outbound_bytes() > 0
+            || connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty())
+        {
+            self.flush_one(ring, key);
+        } else {
+            self.all_sent(ring, key);
+        }
+    }
+
+    /// With `hibernate_after` 0 a buffer goes back at every opportunity; otherwise the connection
+    /// keeps it for its next stanza until it has been idle long enough.
+    fn keep_or_give(&mut self, key: Key, mut buffer: Vec<u8>) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let at_once = self.settings.listener(connection.listener).hibernate_after_ms == Some(0);
+        let place = match &mut connection.tls {
+            Some(tls) => &mut tls.send,
+            None => &mut connection.out,
+        };
+        if at_once || place.capacity() > 0 {
+            return self.desk.pool.give(buffer);
+        }
+        buffer.clear();
+        *place = buffer;
+        self.arm_timer(key);
+    }
+
+    /// Nothing is left to send: an ending connection is closed on our side.
+    fn all_sent(&mut self, ring: &mut Ring, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if !matches!(connection.stage, Stage::Ending) {
+            return;
+        }
+        if connection.close_when_sent {
+            return self.close(ring, key, EndReason::Finished);
+        }
+        // The peer may already be gone; its end is what is waited for either way.
+        let _ = socket2::SockRef::from(&connection.socket).shutdown(std::net::Shutdown::Write);
+        self.listen_on(ring, key);
+    }
+
+    /// Messages that a connection could not take go where messages to an offline user go.
+    pub fn give_back_owed(&mut self, owed: &[u8]) {
+        let scope = StreamScope::ordinary(ns::CLIENT);
+        let limits = Limits { stanza_bytes_max: usize::MAX, ..Limits::default() };
+        let mut scanner = self.spare_scanner();
+        scanner.reset();
+        let mut at = 0;
+        while let Some(rest) = owed.get(at..).filter(|rest| !rest.is_empty()) {
+            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else { break };
+            let bytes = rest.get(..end).unwrap_or_default();
+            if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT)
+                && let Type::Message(MessageType::Chat | MessageType::Normal) = stanza.kind
+            {
+                let condition = StanzaCondition::ServiceUnavailable;
+                bounce::bounce(&mut self.scene(), bytes, stanza.kind, condition);
+            }
+            at += end;
+        }
+        self.give_scanner(scanner);
+    }
+}

@@ -1,0 +1,256 @@
+//! What the operator configured, in the form in which connections need it. Made once, shared by
+//! all shards, never changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::auth::decoy::Decoys;
+use crate::auth::offer::AuthRules;
+use crate::auth::offer::Channel;
+use crate::base::address_limits::AddressLimits;
+use crate::config::Config;
+use crate::config::listen::Common;
+use crate::config::listen::Listener as Configured;
+use crate::config::listen::ListenerKind;
+use crate::config::listen::ShaperChoice;
+use crate::config::listen::TlsMode;
+use crate::config::Cidr;
+use crate::net::gate::Gate;
+use crate::net::tls::TlsServer;
+use crate::proto::c2s::features::Offer;
+use crate::proto::sasl::Mechanism;
+use crate::route::hosts::Hosts;
+use crate::xml::scan::Limits;
+
+/// Mechanisms of one host on one listener.
+struct HostOffer {
+    rules: AuthRules,
+    registration: bool,
+    clear_here: Vec<Mechanism>,
+    clear: Vec<Mechanism>,
+    secure: Vec<Mechanism>,
+}
+
+/// One listener. Lives on: every shard (in the settings).
+pub struct Listener {
+    /// Its place in the file: `listen.c2s[0]`.
+    pub path: String,
+    /// The address it is bound to; with port 0 the one that the kernel picked.
+    pub address: SocketAddr,
+    /// Accepts outstanding on each core that serves it.
+    pub acceptors: Vec<u32>,
+    /// Limits on open connections and accepts.
+    pub gate: Arc<Gate>,
+    /// Limits per client address.
+    pub addresses: Option<Arc<AddressLimits>>,
+    /// Certificate and rules, where TLS is offered.
+    pub tls: Option<TlsServer>,
+    /// TLS begins with the first byte.
+    pub direct_tls: bool,
+    /// Nothing goes before STARTTLS.
+    pub tls_required: bool,
+    /// A PROXY header is required.
+    pub proxy: bool,
+    /// Who may connect with one; empty: anybody.
+    pub trusted: Vec<Cidr>,
+    /// Bounds of an element before authentication.
+    pub limits_before_login: Limits,
+    /// Bounds of a stanza.
+    pub limits: Limits,
+    /// Time for a step of negotiation in milliseconds; None: only the total counts.
+    pub state_timeout_ms: Option<u64>,
+    /// Idle time after which buffers are given back; None: never.
+    pub hibernate_after_ms: Option<u64>,
+    /// Bytes that one slow reader may hold.
+    pub outbound_buffer: usize,
+    /// Backlog of its sockets.
+    pub backlog: u32,
+    /// Pace of reading.
+    pub shaper: ShaperChoice,
+    /// Rule that decides who may open a session.
+    pub access: String,
+    /// `backwards_compatible_session`.
+    pub session: bool,
+    hosts: Vec<HostOffer>,
+}
+
+
+/// Everything that is configured. Lives on: every shard (in an `Arc`).
+pub struct Settings {
+    /// The file.
+    pub config: Config,
+    /// The served hosts.
+    pub hosts: Hosts,
+    /// What disguises unknown users.
+    pub decoys: Decoys,
+    listeners: Vec<Listener>,
+}
+
+/// What a listener needs that is not in the file.
+pub struct Prepared {
+    /// The address in effect.
+    pub address: SocketAddr,
+    /// Accepts on each core that serves it.
+    pub acceptors: Vec<u32>,
+    /// TLS, made from its files.
+    pub tls: Option<TlsServer>,
+    /// Keys for the table of client addresses.
+    pub hasher: std::hash::RandomState,
+}
+
+impl Settings {
+    /// Puts the settings together; `prepared` belongs to the served listeners in their order.
+    pub fn new(
+        config: Config,
+        shards: usize,
+        decoys: Decoys,
+        served: &[Configured],
+        prepared: Vec<Prepared>,
+    ) -> Self {
+        let names = config.general.hosts.iter().map(|host| host.value.clone());
+        let hosts = Hosts::new(names, shards);
+        let listeners = served
+            .iter()
+            .zip(prepared)
+            .map(|(listener, prepared)| Listener::new(&config, listener, prepared))
+            .collect();
+        Self { config, hosts, decoys, listeners }
+    }
+
+    /// The listener of that number.
+    pub fn listener(&self, number: u16) -> &Listener {
+        self.listeners.get(usize::from(number)).expect("listener numbers come from these settings")
+    }
+
+    /// All listeners that are served.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// The auth rules of a host on a listener; those of the first host where it is not known.
+    pub fn auth<'a>(&'a self, listener: &'a Listener, host: &str) -> &'a AuthRules {
+        &self.host(listener, host).rules
+    }
+
+    fn host<'a>(&self, listener: &'a Listener, host: &str) -> &'a HostOffer {
+        let place = self.hosts.names().position(|name| name == host).unwrap_or(0);
+        listener.hosts.get(place).expect("there is one offer per host and at least one host")
+    }
+
+    /// What is offered to a connection whose stream is for `host`; `local` where the other end of
+    /// its socket is this machine.
+    pub fn offer<'a>(
+        &'a self,
+        listener: &'a Listener,
+        host: &str,
+        local: bool,
+    ) -> Offer<'a> {
+        let of_host = self.host(listener, host);
+        Offer {
+            hosts: self.hosts.as_slice(),
+            default_host: &self.config.general.default_server_domain.value,
+            language: &self.config.general.language,
+            starttls: listener.tls.is_some() && !listener.direct_tls,
+            tls_required: listener.tls_required,
+            clear: if local { &of_host.clear_here } else { &of_host.clear },
+            secure: &of_host.secure,
+            registration: of_host.registration,
+            session: listener.session,
+        }
+    }
+}
+
+impl Listener {
+    fn new(config: &Config, configured: &Configured, prepared: Prepared) -> Self {
+        let common = &configured.common;
+        let (access, session, mode) = match &configured.kind {
+            ListenerKind::C2s(c2s) => (
+                c2s.access.value.clone(),
+                c2s.backwards_compatible_session,
+                c2s.tls.as_ref().map(|tls| tls.mode),
+            ),
+            ListenerKind::S2s(_) | ListenerKind::Service(_) | ListenerKind::Http(_) => {
+                (String::new(), false, None)
+            }
+        };
+        let (limits_before_login, limits) = limits(config, common);
+        Self {
+            path: configured.path.clone(),
+            address: prepared.address,
+            acceptors: prepared.acceptors,
+            gate: Arc::new(Gate::new(
+                common.max_connections.finite().map(|max| max as usize),
+                common.accept_rate.map(u64::from),
+            )),
+            addresses: addresses(common, prepared.hasher),
+            tls: prepared.tls,
+            direct_tls: mode == Some(TlsMode::Tls),
+            tls_required: mode == Some(TlsMode::StartTlsRequired),
+            proxy: common.proxy_protocol,
+            trusted: common.trusted_proxies.clone(),
+            limits_before_login,
+            limits,
+            state_timeout_ms: common.state_timeout.finite(),
+            hibernate_after_ms: common.hibernate_after.finite(),
+            outbound_buffer: common.outbound_buffer as usize,
+            backlog: common.backlog,
+            shaper: common.shaper.clone(),
+            access,
+            session,
+            hosts: host_offers(config, configured, prepared.address),
+        }
+    }
+}
+
+/// "infinity" is in effect the smaller of half the outbound buffer and the memory for partial
+/// stanzas: what is larger could never be delivered, or never be held.
+pub fn stanza_bytes_max(config: &Config, common: &Common) -> u64 {
+    let most = (common.outbound_buffer / 2).min(config.runtime.partial_stanza_memory);
+    common.max_stanza_size.finite().unwrap_or(most)
+}
+
+fn limits(config: &Config, common: &Common) -> (Limits, Limits) {
+    let stanza = stanza_bytes_max(config, common).min(config.runtime.partial_stanza_memory);
+    let limits = Limits { stanza_bytes_max: stanza as usize, ..Limits::default() };
+    let before = stanza.min(common.pre_auth_stanza_size);
+    (Limits { stanza_bytes_max: before as usize, ..limits }, limits)
+}
+
+fn addresses(common: &Common, hasher: std::hash::RandomState) -> Option<Arc<AddressLimits>> {
+    let per_address = crate::base::address_limits::PerAddress {
+        connections_max: common.max_connections_per_ip,
+        accept_rate: common.accept_rate_per_ip,
+    };
+    (per_address.connections_max.is_some() || per_address.accept_rate.is_some())
+        .then(|| AddressLimits::new(per_address, hasher))
+}
+
+fn host_offers(config: &Config, configured: &Configured, address: SocketAddr) -> Vec<HostOffer> {
+    let ListenerKind::C2s(c2s) = &configured.kind else { return Vec::new() };
+    let allowed: Option<Vec<_>> = c2s
+        .allowed_auth_methods
+        .as_ref()
+        .map(|methods| methods.iter().map(|method| method.value).collect());
+    let channel = |tls, local| Channel {
+        tls,
+        socket_peer_is_loopback: local,
+        bound_to_loopback: address.ip().is_loopback(),
+        proxy_protocol: configured.common.proxy_protocol,
+        http: false,
+    };
+    config
+        .general
+        .hosts
+        .iter()
+        .map(|host| {
+            let rules = AuthRules::new(config.auth_of(&host.value), allowed.as_deref());
+            HostOffer {
+                registration: config.modules_of(&host.value).mod_register.is_some(),
+                clear_here: rules.offer(&channel(false, true)).mechanisms,
+                clear: rules.offer(&channel(false, false)).mechanisms,
+                secure: rules.offer(&channel(true, false)).mechanisms,
+                rules,
+            }
+        })
+        .collect()
+}

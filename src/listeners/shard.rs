@@ -1,0 +1,203 @@
+//! All that one core has: connections, sessions, timers and the means to reach the others.
+
+use std::hash::RandomState;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::SecureRandom;
+use aws_lc_rs::rand::SystemRandom;
+
+use crate::backend::embedded::Handle as StoreHandle;
+use crate::backend::password_work::PasswordHandle;
+use crate::base::key::Key;
+use crate::base::timer_wheel::TimerWheel;
+use crate::jid::Jid;
+use crate::listeners::desk::Desk;
+use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Mail;
+use crate::listeners::mail::Note;
+use crate::listeners::settings::Settings;
+use crate::modules::Asked;
+use crate::modules::Facts;
+use crate::modules::Scene;
+use crate::net::accept::Acceptor;
+use crate::runtime::mesh::Mesh;
+use crate::runtime::mesh::Outside;
+use crate::runtime::waker::Waker;
+use crate::session::table::Table;
+use crate::xml::scan::Scanner;
+
+/// Scanners that a shard keeps for connections whose stanza is partial.
+const SPARE_SCANNERS_MAX: usize = 64;
+
+/// What a shard is made of. Built on the main thread, moved to its core.
+pub struct Parts {
+    /// This shard's end of the mesh.
+    pub mesh: Mesh<Mail, Note>,
+    /// What the operator configured.
+    pub settings: Arc<Settings>,
+    /// Keys of the hash that says who owns a user: the same on every shard.
+    pub hasher: RandomState,
+    /// The store.
+    pub store: StoreHandle,
+    /// Threads that compute password hashes.
+    pub work: PasswordHandle,
+    /// How other threads reach this shard.
+    pub outside: Outside<Note>,
+    /// The wakers of all shards.
+    pub wakers: Vec<Arc<Waker>>,
+    /// Facts that answers are made of.
+    pub facts: Facts,
+    /// The clock that all shards share: the moment that is 1 in their milliseconds.
+    pub epoch: std::time::Instant,
+}
+
+/// One core's state. Lives on: one shard.
+pub struct Shard {
+    /// Connections and mail.
+    pub desk: Desk,
+    /// Sessions.
+    pub sessions: Table,
+    /// The operator's configuration.
+    pub settings: Arc<Settings>,
+    /// Listening sockets of this core.
+    pub acceptors: Vec<Acceptor>,
+    /// Deadlines.
+    pub wheel: TimerWheel,
+    /// Scans what arrives whole.
+    pub scanner: Scanner,
+    /// Plaintext of the TLS records that are handled.
+    pub plain: Vec<u8>,
+    /// Bytes of partial elements held.
+    pub partial_bytes: usize,
+    /// Ended connections by reason.
+    pub ends: [u64; EndReason::ALL.len()],
+    /// Where the next connection goes that is spread over the shards.
+    pub spread_next: usize,
+    /// The time by which the shard stops; 0 while it serves.
+    pub stop_by_ms: u64,
+    /// The store.
+    pub store: StoreHandle,
+    /// Threads that compute password hashes.
+    pub work: PasswordHandle,
+    /// How other threads reach this shard.
+    pub outside: Outside<Note>,
+    /// Facts that answers are made of.
+    pub facts: Facts,
+    /// Requests of modules that wait for the store.
+    pub asked: Vec<Asked>,
+    /// When a lack of descriptors or memory was last logged.
+    pub scarce_logged_ms: u64,
+    /// Connections that wait to be moved to the owner of their user.
+    pub movers: Vec<(Key, Jid, Option<Box<str>>)>,
+    /// PROXY headers refused, by kind.
+    pub proxy_failures: [u64; 6],
+    /// Stanzas received.
+    pub stanzas_in: u64,
+    /// When a bad PROXY header was last logged.
+    pub proxy_logged_ms: u64,
+    /// The shared origin of time.
+    pub epoch: std::time::Instant,
+    scanners: Vec<Scanner>,
+    wakers: Vec<Arc<Waker>>,
+    random: SystemRandom,
+}
+
+impl Shard {
+    /// From its parts, on its own thread.
+    pub fn new(parts: Parts, acceptors: Vec<Acceptor>) -> Self {
+        Self {
+            desk: Desk::new(parts.mesh, Arc::clone(&parts.settings)),
+            sessions: Table::new(parts.hasher),
+            settings: parts.settings,
+            acceptors,
+            wheel: TimerWheel::new(0),
+            scanner: Scanner::new(),
+            plain: Vec::new(),
+            partial_bytes: 0,
+            ends: [0; EndReason::ALL.len()],
+            spread_next: 0,
+            stop_by_ms: 0,
+            store: parts.store,
+            work: parts.work,
+            outside: parts.outside,
+            facts: parts.facts,
+            asked: Vec::new(),
+            scarce_logged_ms: 0,
+            movers: Vec::new(),
+            proxy_failures: [0; 6],
+            stanzas_in: 0,
+            proxy_logged_ms: 0,
+            epoch: parts.epoch,
+            scanners: Vec::new(),
+            wakers: parts.wakers,
+            random: SystemRandom::new(),
+        }
+    }
+
+    /// This shard's number.
+    pub fn number(&self) -> usize {
+        self.desk.mesh.me()
+    }
+
+    /// What the modules see.
+    pub fn scene(&mut self) -> Scene<'_, Desk> {
+        Scene {
+            shard: self.desk.mesh.me(),
+            hosts: &self.settings.hosts,
+            sessions: &mut self.sessions,
+            outbox: &mut self.desk,
+            facts: &self.facts,
+            asked: &mut self.asked,
+        }
+    }
+
+    /// A scanner for a connection whose element is partial.
+    pub fn spare_scanner(&mut self) -> Scanner {
+        self.scanners.pop().unwrap_or_default()
+    }
+
+    /// Gives a scanner back.
+    pub fn give_scanner(&mut self, mut scanner: Scanner) {
+        if self.scanners.len() < SPARE_SCANNERS_MAX {
+            scanner.reset();
+            self.scanners.push(scanner);
+        }
+    }
+
+    /// A name for a stream that nobody can guess (RFC 6120 section 4.7.3).
+    pub fn stream_id(&self) -> String {
+        hex(&self.random_bytes::<8>())
+    }
+
+    /// Bytes that nobody can guess.
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes).expect("the kernel's random numbers do not fail");
+        bytes
+    }
+
+    /// Has the wheel look at a connection at the earliest of its deadlines.
+    pub fn arm_timer(&mut self, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if let Some(due_ms) = connection.due_ms(&self.settings) {
+            self.wheel.arm(&mut connection.alarm, key.as_u64(), due_ms);
+        }
+    }
+
+    /// Wakes every shard: something that all share has changed.
+    pub fn wake_all(&self) {
+        for waker in &self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! Finds the handler of a request to the server and writes its answer.
+
+use crate::modules::Answer;
+use crate::modules::Asked;
+use crate::modules::Call;
+use crate::modules::MODULES;
+use crate::modules::Route;
+use crate::modules::Scene;
+use crate::modules::To;
+use crate::modules::bounce;
+use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::Sender;
+use crate::modules::pipeline::refuse;
+use crate::proto::ns;
+use crate::proto::stanza::IqType;
+use crate::proto::stanza::Stanza;
+use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply;
+use crate::route::envelope::Envelope;
+use crate::xml::element::Element;
+
+/// A stanza to one of our hosts (RFC 6121 section 8.4). Presence to a host means nothing here.
+pub fn host<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
+    match stanza.kind {
+        Type::Iq(kind @ (IqType::Get | IqType::Set)) => {
+            let target = stanza.attribute(b"to").unwrap_or_default();
+            request(scene, sender, stanza, kind, (To::Host, &target));
+        }
+        Type::Message(_) => refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable),
+        Type::Iq(IqType::Result | IqType::Error) | Type::Presence(_) => {}
+    }
+}
+
+/// A request without `to`: to the server on behalf of the sender's account.
+pub fn own_account<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
+    if let Type::Iq(kind @ (IqType::Get | IqType::Set)) = stanza.kind {
+        request(scene, sender, stanza, kind, (To::OwnAccount, sender.bare));
+    }
+}
+
+/// A request to the bare JID of an account of this shard.
+pub fn account<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    bare: &str,
+) {
+    if let Type::Iq(kind @ (IqType::Get | IqType::Set)) = stanza.kind {
+        let to = if bare == sender.bare { To::OwnAccount } else { To::Account };
+        request(scene, sender, stanza, kind, (to, bare));
+    }
+}
+
+/// A request of another shard's user to an account of this one.
+pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
+    let Type::Iq(kind @ (IqType::Get | IqType::Set)) = envelope.kind else { return };
+    let parsed = Element::parse(envelope.stanza, ns::CLIENT, &[]).ok();
+    let answer = parsed.as_ref().and_then(|iq| {
+        let payload = iq.children().next()?;
+        let from = iq.attr("from").unwrap_or_default();
+        let call = Call { kind, to: To::Account, from, target: envelope.bare, payload };
+        find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
+    });
+    match (answer, parsed) {
+        (Some(Answer::Result(content)), Some(iq)) => {
+            let to = reply::attribute(iq.attr("from").unwrap_or_default()).into_owned();
+            let id = iq.attr("id").map(str::to_owned);
+            let kind = Type::Iq(IqType::Result);
+            bounce::send(scene, iq.attr("from").unwrap_or_default(), kind, |out| {
+                result((Some(envelope.bare), &to, id.as_deref()), &content, out);
+            });
+        }
+        (Some(Answer::Error(condition, _)), _) => {
+            bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
+        }
+        // What needs the store is never another user's to ask.
+        (Some(Answer::Ask(_)), _) => {
+            bounce::bounce(scene, envelope.stanza, envelope.kind, StanzaCondition::Forbidden);
+        }
+        (Some(Answer::Result(_)) | None, _) => {
+            let condition = StanzaCondition::ServiceUnavailable;
+            bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
+        }
+    }
+}
+
+fn find(call: &Call<'_>) -> Option<&'static Route> {
+    let payload = call.payload;
+    MODULES.iter().flat_map(|module| module.routes).find(|route| {
+        route.kind == call.kind
+            && route.to.contains(&call.to)
+            && route.namespace == payload.ns()
+            && route.name == payload.name()
+    })
+}
+
+/// RFC 6120 section 8.2.3: a request has exactly one child element.
+fn payload<'a>(stanza: &Stanza<'_>, iq: &'a Element) -> Option<&'a Element> {
+    (stanza.head.children == 1).then(|| iq.children().next()).flatten()
+}
+
+fn request<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    kind: IqType,
+    (to, target): (To, &str),
+) {
+    let Ok(iq) = element(stanza) else {
+        return refuse(scene, sender, stanza, StanzaCondition::BadRequest);
+    };
+    let Some(payload) = payload(stanza, &iq) else {
+        return refuse(scene, sender, stanza, StanzaCondition::BadRequest);
+    };
+    let call = Call { kind, to, from: sender.full, target, payload };
+    let answer = find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
+    let id = stanza.attribute(b"id");
+    let from = stanza.attribute(b"to");
+    match answer {
+        Some(Answer::Result(content)) => {
+            let room = content.len() + reply::ERROR_BYTES + sender.stamp.len();
+            if let Some(out) = scene.outbox.output(sender.connection, room) {
+                result((from.as_deref(), sender.stamp, id.as_deref()), &content, out);
+            }
+        }
+        Some(Answer::Error(condition, text)) => {
+            let to = sender.stamp;
+            let why = (condition, text);
+            let room = reply::ERROR_BYTES + to.len() + text.len();
+            if let Some(out) = scene.outbox.output(sender.connection, room) {
+                reply::error_parts("iq", from.as_deref(), to, id.as_deref(), why, out);
+            }
+        }
+        Some(Answer::Ask(ask)) => scene.asked.push(Asked {
+            ask,
+            from: sender.full.into(),
+            target: from.map(|from| from.as_ref().into()),
+            id: id.as_deref().unwrap_or_default().into(),
+            connection: sender.connection,
+        }),
+        None => refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable),
+    }
+}
+
+/// The stanza as a tree.
+///
+/// # Errors
+/// When it is deeper than trees are built.
+pub fn element(stanza: &Stanza<'_>) -> Result<Element, crate::xml::element::ParseError> {
+    let bindings: Vec<(&str, &str)> =
+        stanza.scope.bindings().map(|(_, prefix, uri)| (prefix, uri)).collect();
+    Element::parse(stanza.bytes, stanza.scope.default_namespace(), &bindings)
+}
+
+/// Writes a result; `to` may be written between apostrophes, `from` and `id` are escaped.
+pub fn result(
+    (from, to, id): (Option<&str>, &str, Option<&str>),
+    content: &[u8],
+    out: &mut Vec<u8>,
+) {
+    reply::open("iq", "result", from, to, id, out);
+    if content.is_empty() {
+        out.extend_from_slice(b"/>");
+    } else {
+        out.push(b'>');
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"</iq>");
+    }
+}

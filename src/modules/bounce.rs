@@ -1,0 +1,67 @@
+//! RFC 6120 section 8.3: errors that go back to a sender who may be on another shard.
+
+use crate::modules::Scene;
+use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::hand_over;
+use crate::proto::ns;
+use crate::proto::stanza::IqType;
+use crate::proto::stanza::MessageType;
+use crate::proto::stanza::PresenceType;
+use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply;
+use crate::route::Destination;
+use crate::route::route;
+use crate::xml::element::Element;
+
+/// True for presence whose failure nobody is told of (RFC 6121 section 8.5.2.2.2).
+pub fn is_silent(kind: Type) -> bool {
+    matches!(kind, Type::Presence(presence) if presence != PresenceType::Subscribe)
+}
+
+/// Answers a stanza, stamped as it was relayed, with an error.
+pub fn bounce<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    stanza: &[u8],
+    kind: Type,
+    condition: StanzaCondition,
+) {
+    if kind.is_answer() || is_silent(kind) {
+        return;
+    }
+    let Ok(failed) = Element::parse(stanza, ns::CLIENT, &[]) else { return };
+    let Some(sender) = failed.attr("from") else { return };
+    let error = match kind {
+        Type::Iq(_) => Type::Iq(IqType::Error),
+        Type::Message(_) => Type::Message(MessageType::Error),
+        Type::Presence(_) => Type::Presence(PresenceType::Error),
+    };
+    let to = reply::attribute(sender);
+    let why = (condition, "");
+    let (from, id) = (failed.attr("to"), failed.attr("id"));
+    send(scene, sender, error, |out| {
+        reply::error_parts(kind.element(), from, &to, id, why, out);
+    });
+}
+
+/// Sends what the server itself has to say to an address of ours; nobody hears of a failure.
+pub fn send<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    to: &str,
+    kind: Type,
+    write: impl Fn(&mut Vec<u8>),
+) {
+    let Ok(parts) = crate::jid::parse(to) else { return };
+    let bare = parts.bare();
+    let hash = parts.node.is_some().then(|| scene.sessions.hash(&bare));
+    let Destination::Account { owner, hash } = route(scene.hosts, &parts.domain, hash) else {
+        return;
+    };
+    let resource = parts.resource.as_deref();
+    if owner == scene.shard {
+        // The server's own stanzas are short; the room is only an estimate for the bound.
+        hand_over(scene, hash, &bare, resource, kind, reply::ERROR_BYTES, &write);
+    } else {
+        scene.outbox.mail(owner).push(kind, hash, &bare, resource, write);
+    }
+}

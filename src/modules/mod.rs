@@ -1,0 +1,137 @@
+//! Features: one file each, with its routes as data beside its handlers.
+//!
+//! Read [`pipeline`] first: it says in what order a stanza meets them. [`answer`] finds the handler
+//! of a request in [`MODULES`], the only list of features. A module does not call another one.
+//!
+//! Not here: sockets, storage engines, and anything that waits. A handler that needs the store says
+//! so in its answer and is called again with what the store said.
+
+pub mod answer;
+pub mod bounce;
+pub mod disco;
+pub mod ping;
+pub mod pipeline;
+pub mod presence;
+pub mod register;
+pub mod session;
+pub mod time;
+pub mod version;
+
+use crate::modules::pipeline::Outbox;
+use crate::proto::stanza::IqType;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::route::hosts::Hosts;
+use crate::session::table::Table;
+use crate::xml::element::Element;
+
+/// What is known about the server while a stanza is handled. Lives on: one shard, one call.
+pub struct Scene<'a, O: Outbox> {
+    /// This shard's number.
+    pub shard: usize,
+    /// The served hosts.
+    pub hosts: &'a Hosts,
+    /// The sessions of this shard.
+    pub sessions: &'a mut Table,
+    /// Where output goes.
+    pub outbox: &'a mut O,
+    /// Facts that answers are made of.
+    pub facts: &'a Facts,
+    /// Requests that wait for the store, in the order in which they were made.
+    pub asked: &'a mut Vec<Asked>,
+}
+
+/// Facts about the server that answers are made of. Lives on: every shard.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Name, version and system for XEP-0092.
+    pub version: &'static str,
+    /// `general.hide_service_name`.
+    pub hide_name: bool,
+    /// Seconds since 1970-01-01T00:00:00Z, refreshed every turn.
+    pub unix_seconds: u64,
+    /// Registration, when `[modules.mod_register]` is there.
+    pub registration: bool,
+}
+
+/// To whom a request is addressed, where the server answers it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum To {
+    /// A host of ours.
+    Host,
+    /// The sender's own account.
+    OwnAccount,
+    /// Somebody else's account.
+    Account,
+}
+
+/// A request that the server answers.
+pub struct Call<'a> {
+    /// `get` or `set`.
+    pub kind: IqType,
+    /// To whom.
+    pub to: To,
+    /// The full JID of the sender.
+    pub from: &'a str,
+    /// The address asked, prepared; a host or a bare JID.
+    pub target: &'a str,
+    /// The payload.
+    pub payload: &'a Element,
+}
+
+/// What a handler answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// The content of the result, as it is sent; empty for none.
+    Result(Vec<u8>),
+    /// An error, and a sentence for the person behind it.
+    Error(StanzaCondition, &'static str),
+    /// The store has to say something first.
+    Ask(register::Ask),
+}
+
+/// A request that waits for the store.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is to be done.
+    pub ask: register::Ask,
+    /// Who asked: the full JID.
+    pub from: Box<str>,
+    /// The address that was asked.
+    pub target: Option<Box<str>>,
+    /// The id of the request.
+    pub id: Box<str>,
+    /// The connection it came from.
+    pub connection: crate::base::key::Key,
+}
+
+/// A route to a handler.
+pub struct Route {
+    /// `get` or `set`.
+    pub kind: IqType,
+    /// Namespace of the payload.
+    pub namespace: &'static str,
+    /// Local name of the payload.
+    pub name: &'static str,
+    /// To whom such a request may be addressed.
+    pub to: &'static [To],
+    /// What answers it.
+    pub handler: fn(&Call<'_>, &Facts, &Hosts) -> Answer,
+}
+
+/// A feature.
+pub struct Module {
+    /// What disco#info announces of it on a host.
+    pub features: &'static [&'static str],
+    /// What it answers.
+    pub routes: &'static [Route],
+}
+
+/// All features.
+pub const MODULES: &[&Module] = &[
+    &disco::MODULE,
+    &ping::MODULE,
+    &register::MODULE,
+    &session::MODULE,
+    &time::MODULE,
+    &version::MODULE,
+];

@@ -1,0 +1,250 @@
+//! The order of start and the order of stop, one step a line.
+
+mod log;
+mod start_text;
+pub mod status;
+pub mod tls;
+
+use std::hash::RandomState;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+
+use crate::auth::decoy::Decoys;
+use crate::backend::embedded::Store;
+use crate::backend::first_start;
+use crate::backend::password_work::PasswordWork;
+use crate::cli::Failure;
+use crate::cli::Loaded;
+use crate::config::Config;
+use crate::config::listen::Listener;
+use crate::config::listen::ListenerKind;
+use crate::listeners::mail::Mail;
+use crate::listeners::mail::Note;
+use crate::listeners::settings::Prepared;
+use crate::listeners::settings::Settings;
+use crate::listeners::shard::Parts;
+use crate::listeners::shard::Shard;
+use crate::modules::Facts;
+use crate::net::accept::Acceptor;
+use crate::net::accept::split;
+use crate::net::cpus;
+use crate::net::preflight;
+use crate::net::ring::Ring;
+use crate::net::socket;
+use crate::runtime::mesh;
+use crate::runtime::mesh::Outside;
+use crate::runtime::shards;
+use crate::runtime::shards::Shards;
+use crate::runtime::waker::Waker;
+
+/// File of the secret that disguises unknown users, below the data folder.
+const DECOY_SECRET: &str = "decoy.secret";
+
+/// The listeners that this version serves.
+pub fn served(config: &Config) -> Vec<Listener> {
+    let is_served = |listener: &&Listener| matches!(listener.kind, ListenerKind::C2s(_));
+    config.listeners.iter().filter(is_served).cloned().collect()
+}
+
+/// `meerkat serve`: until SIGTERM or SIGINT.
+pub fn serve(loaded: Loaded) -> ExitCode {
+    match run(loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.say();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A listener's sockets, one for each core that serves it.
+type Sockets = Vec<Vec<OwnedFd>>;
+
+struct Running {
+    shards: Shards,
+    outside: Vec<Outside<Note>>,
+    store: Store,
+    work: PasswordWork,
+    drain_ms: u64,
+}
+
+fn run(loaded: Loaded) -> Result<(), Failure> {
+    let since = Instant::now();
+    log::start(loaded.config.general.loglevel);
+    let report = preflight::run().map_err(|refusal| {
+        Failure::new(format!("{}\n{}", refusal.cause, refusal.remedy))
+    })?;
+    let cores = loaded.config.runtime.cores.as_ref();
+    let cores = cores.and_then(|cores| NonZeroUsize::new(cores.value));
+    let cpus = cpus::choose_here(cores).map_err(Failure::new)?;
+    let listeners = served(&loaded.config);
+    let made = tls::make_certificates(&loaded, &listeners)?;
+    let store = Store::open(&loaded.data_folder())?;
+    let work = PasswordWork::start(NonZeroUsize::new(cpus.chosen.len()).unwrap_or(NonZeroUsize::MIN))
+        .map_err(|error| Failure::new(format!("no threads for password hashes: {error}")))?;
+    let (prepared, sockets) = prepare(&loaded, &listeners, cpus.chosen.len())?;
+    let secret = first_start::secret(&loaded.data_folder().join(DECOY_SECRET))
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let decoys = Decoys::new(secret.as_bytes());
+    let config = loaded.config.clone();
+    let drain_ms = config.runtime.drain_ms;
+    let settings = Settings::new(config, cpus.chosen.len(), decoys, &listeners, prepared);
+    let settings = Arc::new(settings);
+    let text = start_text::Start { loaded: &loaded, report: &report, cpus: &cpus, made: &made };
+    let (shards, outside) = start_shards(&cpus.chosen, &settings, sockets, &store, &work, since)?;
+    let source = status::Source {
+        shards: outside.clone(),
+        cpus: cpus.chosen.clone(),
+        settings: Arc::clone(&settings),
+        since,
+    };
+    let folder = loaded.data_folder();
+    status::serve(&folder, source).map_err(|error| {
+        let path = status::socket_path(&folder);
+        Failure::new(format!("the status socket {} cannot be made: {error}", path.display()))
+    })?;
+    text.print(&settings);
+    wait(Running { shards, outside, store, work, drain_ms })
+}
+
+/// Sockets are bound and certificates read before anything is served.
+fn prepare(
+    loaded: &Loaded,
+    listeners: &[Listener],
+    cores: usize,
+) -> Result<(Vec<Prepared>, Sockets), Failure> {
+    let mut prepared = Vec::with_capacity(listeners.len());
+    let mut sockets = Vec::with_capacity(listeners.len());
+    for listener in listeners {
+        let tls = listener.tls().map(|tls| tls::build(loaded, tls)).transpose();
+        let tls = tls.map_err(|errors| Failure::new(errors.to_string()))?;
+        let mut acceptors = split(listener.common.num_acceptors, cores);
+        if !listener.common.reuse_port {
+            // One socket on one core, as `reuse_port = false` asks for.
+            acceptors = split(listener.common.num_acceptors, 1);
+        }
+        let bound = socket::bind(listener.common.address, acceptors.len())
+            .map_err(|error| taken(listener, listener.common.address, &error))?;
+        sockets.push(bound.sockets);
+        prepared.push(Prepared {
+            address: bound.address,
+            acceptors,
+            tls,
+            hasher: RandomState::new(),
+        });
+    }
+    Ok((prepared, sockets))
+}
+
+fn taken(listener: &Listener, address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::new(format!(
+        "{} cannot listen on {address}: {error}\nStop what listens there, or change the port in {}",
+        listener.path, listener.path
+    ))
+}
+
+type Started = (Shards, Vec<Outside<Note>>);
+
+fn start_shards(
+    cpus: &[usize],
+    settings: &Arc<Settings>,
+    sockets: Sockets,
+    store: &Store,
+    work: &PasswordWork,
+    epoch: Instant,
+) -> Result<Started, Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("a core cannot be started: {error}"));
+    let wakers: Result<Vec<_>, _> = cpus.iter().map(|_| Waker::new().map(Arc::new)).collect();
+    let wakers = wakers.map_err(failed)?;
+    let (ends, outside) = mesh::connect::<Mail, Note>(&wakers);
+    let hasher = RandomState::new();
+    let mut per_shard: Vec<Vec<(u16, OwnedFd, u32)>> = cpus.iter().map(|_| Vec::new()).collect();
+    for (number, sockets) in sockets.into_iter().enumerate() {
+        let shares = &settings.listener(number as u16).acceptors;
+        for (shard, (socket, share)) in sockets.into_iter().zip(shares).enumerate() {
+            socket::listen(&socket, settings.listener(number as u16).backlog).map_err(failed)?;
+            if let Some(own) = per_shard.get_mut(shard) {
+                own.push((number as u16, socket, *share));
+            }
+        }
+    }
+    let mut futures = Vec::with_capacity(cpus.len());
+    for ((mesh, own), outside) in ends.into_iter().zip(per_shard).zip(&outside) {
+        let parts = Parts {
+            mesh,
+            settings: Arc::clone(settings),
+            hasher: hasher.clone(),
+            store: store.handle(),
+            work: work.handle(),
+            outside: outside.clone(),
+            wakers: wakers.clone(),
+            facts: facts(&settings.config),
+            epoch,
+        };
+        futures.push(move || serve_on_core(parts, own));
+    }
+    let shards = shards::run(cpus, futures).map_err(failed)?;
+    Ok((shards, outside))
+}
+
+fn facts(config: &Config) -> Facts {
+    Facts {
+        version: crate::cli::version(),
+        hide_name: config.general.hide_service_name,
+        unix_seconds: 0,
+        registration: config.modules.mod_register.is_some(),
+    }
+}
+
+/// The life of one core.
+async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
+    let waker = Arc::clone(parts.mesh.waker());
+    let (ring, buffers) = match Ring::new(waker) {
+        Ok(ring) => ring,
+        Err(error) => {
+            tracing::error!(%error, "a core has no ring; the server ends");
+            // Without this core its users could not log in: better to be started again.
+            std::process::exit(1);
+        }
+    };
+    let acceptors = own
+        .into_iter()
+        .map(|(number, socket, share)| {
+            let gate = Arc::clone(&parts.settings.listener(number).gate);
+            Acceptor::new(number, socket, share, gate)
+        })
+        .collect();
+    Shard::new(parts, acceptors).drive(ring, buffers);
+}
+
+/// Waits for a signal, then stops in order; a second signal ends at once.
+fn wait(running: Running) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])
+        .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;
+    let mut forever = signals.forever();
+    if let Some(signal) = forever.next() {
+        tracing::info!(signal, "stopping");
+    }
+    for shard in &running.outside {
+        // A shard that takes no notes any more has ended.
+        let _ = shard.send(Note::Stop(running.drain_ms));
+    }
+    std::thread::spawn(move || {
+        let mut signals = signals;
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    let joined = running.shards.join();
+    drop(running.work);
+    running.store.close();
+    joined.map_err(|error| Failure::new(error.to_string()))
+}

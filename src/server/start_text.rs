@@ -1,0 +1,90 @@
+//! What the start tells the person who watches it.
+
+use std::io::Write;
+
+use crate::backend::first_start::MadeCertificate;
+use crate::cli::Loaded;
+use crate::cli::version;
+use crate::listeners::settings::Listener;
+use crate::listeners::settings::Settings;
+use crate::net::cpus::Cpus;
+use crate::net::preflight::Report;
+
+/// What was found and made on the way.
+pub struct Start<'a> {
+    /// The configuration.
+    pub loaded: &'a Loaded,
+    /// The kernel and its limits.
+    pub report: &'a Report,
+    /// The cores.
+    pub cpus: &'a Cpus,
+    /// Certificates made by this start.
+    pub made: &'a [MadeCertificate],
+}
+
+impl Start<'_> {
+    /// Prints it to stderr; a closed stderr is nobody to tell.
+    pub fn print(&self, settings: &Settings) {
+        let _ = std::io::stderr().write_all(self.text(settings).as_bytes());
+    }
+
+    fn text(&self, settings: &Settings) -> String {
+        let mut lines = vec![
+            format!("meerkat {}, configured by {}", version(), self.loaded.name()),
+            format!("  cores      {}", self.cpus.line()),
+        ];
+        lines.extend(self.cpus.warning.iter().map(|warning| format!("  warning    {warning}")));
+        lines.extend(self.report.lines().iter().map(|line| format!("  kernel     {line}")));
+        for listener in settings.listeners() {
+            lines.push(listener_line(listener));
+            if let Some(warning) = self.report.backlog_warning(listener.backlog) {
+                lines.push(format!("  warning    {}: {warning}", listener.path));
+            }
+            lines.extend(tls_warnings(listener));
+        }
+        for made in self.made {
+            let (certificate, names) = (made.certificate.display(), made.names.join(", "));
+            lines.push(format!("  made       self-signed certificate {certificate} for {names}"));
+        }
+        let notices = self.loaded.config.notices.iter();
+        lines.extend(notices.map(|notice| format!("  notice     {notice}")));
+        let data = self.loaded.data_folder();
+        lines.push(format!("  data       {}", data.display()));
+        let host = settings.hosts.names().next().unwrap_or_default();
+        lines.push(format!("  account    make one with: meerkat account add NAME@{host}"));
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
+fn listener_line(listener: &Listener) -> String {
+    let mut shares: Vec<String> = listener.acceptors.iter().map(u32::to_string).collect();
+    if shares.len() > 1 && shares.iter().all(|share| *share == shares[0]) {
+        shares = vec![format!("{} on each of {} cores", shares[0], shares.len())];
+    } else {
+        shares = vec![format!("{} on {} cores", shares.join(" + "), shares.len())];
+    }
+    let tls = match (&listener.tls, listener.direct_tls, listener.tls_required) {
+        (None, _, _) => "no TLS",
+        (Some(_), true, _) => "direct TLS",
+        (Some(_), false, true) => "STARTTLS required",
+        (Some(_), false, false) => "STARTTLS",
+    };
+    let proxy = if listener.proxy { ", PROXY header" } else { "" };
+    let most = listener.limits.stanza_bytes_max;
+    format!(
+        "  listening  {} on {} ({tls}{proxy}; accepts {}; stanzas up to {most} bytes)",
+        listener.path,
+        listener.address,
+        shares.join("")
+    )
+}
+
+fn tls_warnings(listener: &Listener) -> Vec<String> {
+    let warnings = listener.tls.iter().flat_map(|tls| tls.warnings());
+    warnings
+        .map(|warning| {
+            format!("  warning    {}: tls.{}: {}", listener.path, warning.key.name(), warning.text)
+        })
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! From the `tls` table of a listener to what it handshakes with.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::backend::first_start;
+use crate::backend::first_start::CertificateFound;
+use crate::backend::first_start::MadeCertificate;
+use crate::cli::Failure;
+use crate::cli::Loaded;
+use crate::config::Errors;
+use crate::config::listen::Listener;
+use crate::config::listen::Tls;
+use crate::config::listen::TlsMode;
+use crate::config::listen::TlsVersion;
+use crate::config::listen::VerifyMode as Configured;
+use crate::config::Place;
+use crate::net::tls::TlsConfigError;
+use crate::net::tls::TlsKey;
+use crate::net::tls::TlsOptions;
+use crate::net::tls::TlsServer;
+use crate::net::tls::TlsVersions;
+use crate::net::tls::VerifyMode;
+use crate::net::tls::options::KeyPassword;
+
+/// What ALPN calls direct TLS for clients (XEP-0368).
+const ALPN_CLIENT: &str = "xmpp-client";
+
+/// Makes the self-signed certificates that the configuration asks for and that are not there.
+///
+/// # Errors
+/// What could not be written.
+pub fn make_certificates(
+    loaded: &Loaded,
+    served: &[Listener],
+) -> Result<Vec<MadeCertificate>, Failure> {
+    let hosts: Vec<&str> =
+        loaded.config.general.hosts.iter().map(|host| host.value.as_str()).collect();
+    let mut made = Vec::new();
+    for tls in served.iter().filter_map(|listener| listener.tls()) {
+        let exists = |path: &str| loaded.locate(path).exists();
+        let Some(keyfile) = &tls.keyfile else { continue };
+        if !tls.is_to_be_made(&loaded.config.runtime, exists) {
+            continue;
+        }
+        let (certificate, key) = (Path::new(&tls.certfile.value), Path::new(&keyfile.value));
+        match first_start::certificate(certificate, key, &hosts, SystemTime::now()) {
+            Ok(CertificateFound::Made(pair)) => made.push(pair),
+            Ok(CertificateFound::Existing) => {}
+            Err(error) => {
+                return Err(Failure::new(format!("no certificate could be made: {error}")));
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Builds what a listener handshakes with.
+///
+/// # Errors
+/// Everything that is wrong with its files and options, at their places.
+pub fn build(loaded: &Loaded, tls: &Tls) -> Result<TlsServer, Errors> {
+    let read = |path: &str| -> std::io::Result<Vec<u8>> {
+        let located: PathBuf = loaded.locate(path);
+        std::fs::read(located)
+    };
+    TlsServer::build(&options(tls), &read).map_err(|errors| {
+        let mut all: Option<Errors> = None;
+        for error in errors {
+            let found = Errors::at(place(tls, &error), error.text);
+            match &mut all {
+                Some(all) => all.merge(found),
+                None => all = Some(found),
+            }
+        }
+        all.unwrap_or_else(|| Errors::at(&tls.certfile.place, "TLS cannot be set up"))
+    })
+}
+
+/// Tries the TLS tables of all served listeners, for `check`.
+///
+/// # Errors
+/// All that is wrong with them.
+pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
+    let mut all: Option<Errors> = None;
+    for tls in super::served(&loaded.config).iter().filter_map(|listener| listener.tls()) {
+        if tls.is_to_be_made(&loaded.config.runtime, |path| loaded.locate(path).exists()) {
+            continue;
+        }
+        if let Err(errors) = build(loaded, tls) {
+            match &mut all {
+                Some(all) => all.merge(errors),
+                None => all = Some(errors),
+            }
+        }
+    }
+    all.map_or(Ok(()), Err)
+}
+
+fn options(tls: &Tls) -> TlsOptions {
+    let versions = tls.versions.as_ref();
+    let offers = |version: TlsVersion| {
+        versions.is_none_or(|versions| versions.iter().any(|found| found.value == version))
+    };
+    TlsOptions {
+        certfile: tls.certfile.value.clone(),
+        keyfile: tls.keyfile.as_ref().map(|file| file.value.clone()),
+        cacertfile: tls.cacertfile.as_ref().map(|file| file.value.clone()),
+        // MongooseIM's own files write an empty password where the key is not encrypted.
+        password: tls
+            .password
+            .as_ref()
+            .map(|password| password.value.expose())
+            .filter(|password| !password.is_empty())
+            .map(KeyPassword::new),
+        ciphers: tls.ciphers.as_ref().map(|ciphers| {
+            let names: Vec<_> = ciphers.value.0.iter().map(|cipher| cipher.iana).collect();
+            names.join(":")
+        }),
+        versions: TlsVersions {
+            tls12: offers(TlsVersion::Tls12),
+            tls13: offers(TlsVersion::Tls13),
+        },
+        verify_mode: match tls.verify_mode.value {
+            Configured::Peer => VerifyMode::Peer,
+            Configured::SelfSignedPeer => VerifyMode::SelfsignedPeer,
+            Configured::None => VerifyMode::None,
+        },
+        disconnect_on_failure: tls.disconnect_on_failure.unwrap_or(true),
+        crl_files: tls.crl_files.iter().map(|file| file.value.clone()).collect(),
+        keep_secrets: tls.keep_secrets,
+        early_data: tls.early_data,
+        session_tickets_stateless: tls.session_tickets.is_some(),
+        dhfile: tls.dhfile.as_ref().map(|file| file.value.clone()),
+        alpn: match tls.mode {
+            TlsMode::Tls => vec![ALPN_CLIENT.to_owned()],
+            TlsMode::StartTls | TlsMode::StartTlsRequired => Vec::new(),
+        },
+    }
+}
+
+/// The place of the option that an error is about; of the certificate where it is not written.
+fn place<'a>(tls: &'a Tls, error: &TlsConfigError) -> &'a Place {
+    let written = match error.key {
+        TlsKey::Keyfile => tls.keyfile.as_ref().map(|file| &file.place),
+        TlsKey::Cacertfile => tls.cacertfile.as_ref().map(|file| &file.place),
+        TlsKey::Password => tls.password.as_ref().map(|password| &password.place),
+        TlsKey::Ciphers => tls.ciphers.as_ref().map(|ciphers| &ciphers.place),
+        TlsKey::VerifyMode => Some(&tls.verify_mode.place),
+        TlsKey::CrlFiles => {
+            error.index.and_then(|index| tls.crl_files.get(index)).map(|file| &file.place)
+        }
+        TlsKey::Dhfile => tls.dhfile.as_ref().map(|file| &file.place),
+        _ => None,
+    };
+    written.unwrap_or(&tls.certfile.place)
+}
