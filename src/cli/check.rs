@@ -65,7 +65,7 @@ fn summary(config: &Config, name: &str) -> String {
     };
     let _ = writeln!(
         text,
-        "notices    {} warnings, {} options without effect yet, {} other",
+        "notices    warnings: {}, options without effect yet: {}, other: {}",
         count(Level::Warning),
         count(Level::NoEffect),
         count(Level::Info)
