@@ -3,11 +3,11 @@
 import asyncio
 import logging
 
-from slixmpp import ClientXMPP
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
 from harness.meerkat import DOMAIN
+from slixmpp import ClientXMPP
 
 LOGIN_SECONDS = 20
 STANZA_SECONDS = 10
@@ -28,7 +28,9 @@ class LoginFailed(Exception):
 class Client(ClientXMPP):
     """`tls`: None, "starttls" or "tls". `mechanism`: the only one it may use. `address`: of a proxy."""
 
-    def __init__(self, server, user, password, *, resource=None, tls=None, mechanism=None, listener=0, address=None):
+    def __init__(
+        self, server, user, password, *, resource=None, tls=None, mechanism=None, listener=0, address=None
+    ):
         jid = f"{user}@{DOMAIN}" + (f"/{resource}" if resource else "")
         unencrypted = {"unencrypted_plain": True, "unencrypted_scram": True}
         super().__init__(

@@ -78,7 +78,7 @@ def test_unfinished_stanzas_together_have_a_bound(start_server, closing):
     for wire in wires:
         wire.send(message(wire.jid, each, finished=False))
     cut = 0
-    for number, wire in enumerate(wires):
+    for _number, wire in enumerate(wires):
         try:
             wire.send("</body></message>" + PING.format("alive"))
             wire.until_tag("iq", "alive", "result")

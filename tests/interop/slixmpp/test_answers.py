@@ -66,7 +66,7 @@ async def test_time_is_now(juliet):
     answer = await juliet.plugin["xep_0202"].get_entity_time(DOMAIN)
     # Read from the XML: slixmpp adds a second "Z" to the value.
     theirs = datetime.datetime.fromisoformat(answer.xml.find(".//{urn:xmpp:time}utc").text)
-    ours = datetime.datetime.now(datetime.timezone.utc)
+    ours = datetime.datetime.now(datetime.UTC)
     assert abs((ours - theirs).total_seconds()) < CLOCK_SKEW_SECONDS
 
 
