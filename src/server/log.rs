@@ -1,6 +1,8 @@
 //! Where log events go: one line each on stderr, written by a thread of its own, so that no core
 //! ever waits for a terminal or a disk.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -13,7 +15,13 @@ pub fn start(level: LogLevel) {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     // The writer lives as long as the process; what it still holds at the end is one line at most.
     std::mem::forget(guard);
-    let subscriber = fmt().with_env_filter(filter).with_writer(writer).with_target(false).finish();
+    let colours = std::io::stderr().is_terminal();
+    let subscriber = fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(colours)
+        .with_target(false)
+        .finish();
     // Set once per process; a second start in a test keeps the first.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -56,7 +56,8 @@ pub fn served(config: &Config) -> Vec<Listener> {
 
 /// `meerkat serve`: until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> ExitCode {
-    match run(loaded) {
+    log::start(loaded.config.general.loglevel);
+    match Server::start(&loaded).and_then(wait) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.say();
@@ -68,51 +69,84 @@ pub fn serve(loaded: Loaded) -> ExitCode {
 /// A listener's sockets, one for each core that serves it.
 type Sockets = Vec<Vec<OwnedFd>>;
 
-struct Running {
+/// A running server. Lives on: once per process.
+pub struct Server {
+    settings: Arc<Settings>,
     shards: Shards,
     outside: Vec<Outside<Note>>,
     store: Store,
     work: PasswordWork,
-    drain_ms: u64,
+    text: String,
 }
 
-fn run(loaded: Loaded) -> Result<(), Failure> {
-    let since = Instant::now();
-    log::start(loaded.config.general.loglevel);
-    let report = preflight::run().map_err(|refusal| {
-        Failure::new(format!("{}\n{}", refusal.cause, refusal.remedy))
-    })?;
-    let cores = loaded.config.runtime.cores.as_ref();
-    let cores = cores.and_then(|cores| NonZeroUsize::new(cores.value));
-    let cpus = cpus::choose_here(cores).map_err(Failure::new)?;
-    let listeners = served(&loaded.config);
-    let made = tls::make_certificates(&loaded, &listeners)?;
-    let store = Store::open(&loaded.data_folder())?;
-    let work = PasswordWork::start(NonZeroUsize::new(cpus.chosen.len()).unwrap_or(NonZeroUsize::MIN))
-        .map_err(|error| Failure::new(format!("no threads for password hashes: {error}")))?;
-    let (prepared, sockets) = prepare(&loaded, &listeners, cpus.chosen.len())?;
-    let secret = first_start::secret(&loaded.data_folder().join(DECOY_SECRET))
-        .map_err(|error| Failure::new(error.to_string()))?;
-    let decoys = Decoys::new(secret.as_bytes());
-    let config = loaded.config.clone();
-    let drain_ms = config.runtime.drain_ms;
-    let settings = Settings::new(config, cpus.chosen.len(), decoys, &listeners, prepared);
-    let settings = Arc::new(settings);
-    let text = start_text::Start { loaded: &loaded, report: &report, cpus: &cpus, made: &made };
-    let (shards, outside) = start_shards(&cpus.chosen, &settings, sockets, &store, &work, since)?;
-    let source = status::Source {
-        shards: outside.clone(),
-        cpus: cpus.chosen.clone(),
-        settings: Arc::clone(&settings),
-        since,
-    };
-    let folder = loaded.data_folder();
-    status::serve(&folder, source).map_err(|error| {
-        let path = status::socket_path(&folder);
-        Failure::new(format!("the status socket {} cannot be made: {error}", path.display()))
-    })?;
-    text.print(&settings);
-    wait(Running { shards, outside, store, work, drain_ms })
+impl Server {
+    /// Starts everything, in this order.
+    ///
+    /// # Errors
+    /// What the operator has to mend; nothing is served then.
+    pub fn start(loaded: &Loaded) -> Result<Self, Failure> {
+        let since = Instant::now();
+        let report = preflight::run().map_err(|refusal| {
+            Failure::new(format!("{}\n{}", refusal.cause, refusal.remedy))
+        })?;
+        let cores = loaded.config.runtime.cores.as_ref();
+        let cores = cores.and_then(|cores| NonZeroUsize::new(cores.value));
+        let cpus = cpus::choose_here(cores).map_err(Failure::new)?;
+        let listeners = served(&loaded.config);
+        let made = tls::make_certificates(loaded, &listeners)?;
+        let store = Store::open(&loaded.data_folder())?;
+        let threads = NonZeroUsize::new(cpus.chosen.len()).unwrap_or(NonZeroUsize::MIN);
+        let work = PasswordWork::start(threads)
+            .map_err(|error| Failure::new(format!("no threads for password hashes: {error}")))?;
+        let (prepared, sockets) = prepare(loaded, &listeners, cpus.chosen.len())?;
+        let secret = first_start::secret(&loaded.data_folder().join(DECOY_SECRET))
+            .map_err(|error| Failure::new(error.to_string()))?;
+        let config = loaded.config.clone();
+        let decoys = Decoys::new(secret.as_bytes());
+        let settings = Settings::new(config, cpus.chosen.len(), decoys, &listeners, prepared);
+        let settings = Arc::new(settings);
+        let text = start_text::Start { loaded, report: &report, cpus: &cpus, made: &made };
+        let text = text.text(&settings);
+        let (shards, outside) = start_shards(&cpus.chosen, &settings, sockets, &store, &work, since)?;
+        let source = status::Source {
+            shards: outside.clone(),
+            cpus: cpus.chosen,
+            settings: Arc::clone(&settings),
+            since,
+        };
+        let folder = loaded.data_folder();
+        status::serve(&folder, source).map_err(|error| {
+            let path = status::socket_path(&folder);
+            Failure::new(format!("the status socket {} cannot be made: {error}", path.display()))
+        })?;
+        Ok(Self { settings, shards, outside, store, work, text })
+    }
+
+    /// The addresses that are listened on, by the listener's place in the file.
+    pub fn addresses(&self) -> Vec<(&str, SocketAddr)> {
+        let listeners = self.settings.listeners().iter();
+        listeners.map(|listener| (listener.path.as_str(), listener.address)).collect()
+    }
+
+    /// Tells every shard to close its streams and end.
+    fn tell_to_stop(&self) {
+        for shard in &self.outside {
+            // A shard that takes no notes any more has ended.
+            let _ = shard.send(Note::Stop(self.settings.config.runtime.drain_ms));
+        }
+    }
+
+    /// Closes every stream, waits for the shards and finishes pending writes.
+    ///
+    /// # Errors
+    /// When a shard had failed.
+    pub fn stop(self) -> Result<(), Failure> {
+        self.tell_to_stop();
+        let joined = self.shards.join();
+        drop(self.work);
+        self.store.close();
+        joined.map_err(|error| Failure::new(error.to_string()))
+    }
 }
 
 /// Sockets are bound and certificates read before anything is served.
@@ -226,25 +260,17 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
 }
 
 /// Waits for a signal, then stops in order; a second signal ends at once.
-fn wait(running: Running) -> Result<(), Failure> {
+fn wait(server: Server) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;
-    let mut forever = signals.forever();
-    if let Some(signal) = forever.next() {
+    start_text::print(&server.text);
+    if let Some(signal) = signals.forever().next() {
         tracing::info!(signal, "stopping");
     }
-    for shard in &running.outside {
-        // A shard that takes no notes any more has ended.
-        let _ = shard.send(Note::Stop(running.drain_ms));
-    }
     std::thread::spawn(move || {
-        let mut signals = signals;
         if signals.forever().next().is_some() {
             std::process::exit(1);
         }
     });
-    let joined = running.shards.join();
-    drop(running.work);
-    running.store.close();
-    joined.map_err(|error| Failure::new(error.to_string()))
+    server.stop()
 }

@@ -10,6 +10,11 @@ use crate::listeners::settings::Settings;
 use crate::net::cpus::Cpus;
 use crate::net::preflight::Report;
 
+/// Prints the lines to stderr; a closed stderr is nobody to tell.
+pub fn print(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 /// What was found and made on the way.
 pub struct Start<'a> {
     /// The configuration.
@@ -23,12 +28,8 @@ pub struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Prints it to stderr; a closed stderr is nobody to tell.
-    pub fn print(&self, settings: &Settings) {
-        let _ = std::io::stderr().write_all(self.text(settings).as_bytes());
-    }
-
-    fn text(&self, settings: &Settings) -> String {
+    /// The lines.
+    pub fn text(&self, settings: &Settings) -> String {
         let mut lines = vec![
             format!("meerkat {}, configured by {}", version(), self.loaded.name()),
             format!("  cores      {}", self.cpus.line()),
