@@ -1,7 +1,7 @@
 //! Slow work: the store and password hashes. A question goes to a thread of its own, its answer
 //! comes back as a note and goes on where the connection stopped.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::auth::anonymous::ANONYMOUS_RANDOM_BYTES;
 use crate::auth::anonymous::anonymous_user;
@@ -120,7 +120,7 @@ impl Shard {
             }
         };
         let id = AccountId::from_prepared(user, &host);
-        let settings = Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let Some(connection) = self.desk.slab.get(key) else { return };
         let rules = settings.auth(settings.listener(connection.listener), &host);
         let (policy, decoys) = (&rules.password, &settings.decoys);
@@ -253,7 +253,7 @@ impl Shard {
     /// Hashes the password where there is one, then asks the store.
     fn ask(&mut self, waiting: Waiting) {
         let key = waiting.connection;
-        let settings = Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let host = match &waiting.ask {
             Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id) => id.host().to_owned(),
         };

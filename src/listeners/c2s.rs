@@ -1,6 +1,6 @@
 //! A client's connection: negotiation, binding on the owner shard, and the stanzas of its session.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::base::key::Key;
 use crate::config::access::Who;
@@ -117,7 +117,7 @@ impl Shard {
         out: &mut Vec<u8>,
     ) -> Next {
         let id = if negotiation.expects_header() { self.stream_id() } else { String::new() };
-        let settings = Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let Some(connection) = self.desk.slab.get_mut(key) else { return Next::More };
         let listener = settings.listener(connection.listener);
         let limits = if negotiation.user().is_some() {
@@ -203,7 +203,15 @@ impl Shard {
         self.listen_on(ring, key);
     }
 
-    fn upgrade(&mut self, ring: &mut Ring, key: Key) {
+    pub(super) fn upgrade(&mut self, ring: &mut Ring, key: Key) {
+        if let Some(connection) = self.desk.slab.get_mut(key)
+            && connection.sending
+        {
+            // `<proceed/>` must not end up behind the records that it announces.
+            connection.held = true;
+            connection.starttls_due = true;
+            return;
+        }
         // `<proceed/>` goes out in clear, so it is handed to the ring before TLS begins.
         self.flush_one(ring, key);
         if !self.start_tls(key) {
@@ -213,6 +221,7 @@ impl Shard {
             connection.held = false;
         }
         self.next_step(key);
+        self.listen_on(ring, key);
     }
 
     /// Opens the session where its user is owned.
@@ -316,7 +325,7 @@ impl Shard {
         let prepared = prepared.map_err(|_| StanzaCondition::BadRequest)?;
         let full = Jid::new(user.node(), user.domain(), Some(&prepared));
         let full = full.map_err(|_| StanzaCondition::BadRequest)?;
-        let settings = Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let listener = self.desk.slab.get(key).map(|connection| connection.listener);
         let listener = settings.listener(listener.ok_or(StanzaCondition::InternalServerError)?);
         let who = Who {
@@ -359,7 +368,7 @@ impl Shard {
         }
         let scope = connection.scope.clone();
         let number = connection.listener;
-        let settings = Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let limits = &settings.listener(number).limits;
         let mut at = 0;
         let outcome = self.scan_stanzas(key, &session, (scanner, limits, &scope), input, &mut at);

@@ -106,6 +106,8 @@ pub struct Connection {
     pub proxied: bool,
     /// It is to be cut at the end of the turn.
     pub cut: bool,
+    /// TLS begins once what is under way in clear is sent.
+    pub starttls_due: bool,
     /// Its end is counted.
     pub ended: bool,
     /// What it is doing.
@@ -159,6 +161,7 @@ impl Connection {
             close_when_sent: false,
             proxied: false,
             cut: false,
+            starttls_due: false,
             ended: false,
             stage,
             tls: None,

@@ -1,5 +1,6 @@
 //! What a shard's modules write to: the outputs of its connections and the mail to other shards.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::key::Key;
@@ -52,7 +53,7 @@ pub struct Desk {
     /// The way to other shards.
     pub mesh: Mesh<Mail, Note>,
     /// What the operator configured.
-    pub settings: Arc<Settings>,
+    pub settings: Rc<Arc<Settings>>,
     /// The shard's clock at the beginning of the turn, in milliseconds.
     pub now_ms: u64,
     /// Connections with output.
@@ -65,7 +66,7 @@ pub struct Desk {
 
 impl Desk {
     /// A desk without connections.
-    pub fn new(mesh: Mesh<Mail, Note>, settings: Arc<Settings>) -> Self {
+    pub fn new(mesh: Mesh<Mail, Note>, settings: Rc<Arc<Settings>>) -> Self {
         Self {
             slab: Slab::default(),
             mesh,

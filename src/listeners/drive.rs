@@ -17,6 +17,7 @@ use crate::listeners::shard::Shard;
 use crate::modules::pipeline::arrive;
 use crate::net::ring::Buffers;
 use crate::net::ring::Event;
+use crate::net::ring::Received;
 use crate::net::ring::Ring;
 use crate::proto::proxy::BadHeader;
 use crate::proto::stream::error::StreamCondition;
@@ -25,6 +26,8 @@ use crate::proto::stream::error::StreamError;
 /// Bytes of stanzas for one other shard that may be held back because its mailbox is full. Beyond
 /// it this shard reads no more from its own connections until the other has caught up.
 const MAIL_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long to wait before a full mailbox is tried again.
+const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 /// Time between two log lines about the same trouble, in milliseconds.
 const LOG_EVERY_MS: u64 = 1_000;
 
@@ -36,16 +39,19 @@ impl Shard {
             self.accept_more(&mut ring);
             self.flush(&mut ring);
             let flushed = self.desk.mesh.flush();
+            self.congested = !flushed && self.is_congested();
             if self.is_done() {
                 // Sends of the last turn are submitted by the last wait.
                 let _ = ring.wait(Some(Duration::ZERO));
                 return;
             }
             if let Err(error) = self.sleep(&mut ring, flushed) {
-                tracing::error!(%error, shard = self.number(), "the ring failed");
-                return;
+                // Users of this core could not be reached: better to be started again.
+                tracing::error!(%error, shard = self.number(), "the ring failed; the server ends");
+                std::process::exit(1);
             }
             self.tell_time();
+            self.unstash(&mut ring, &mut buffers);
             while let Some(event) = ring.next_event() {
                 self.event(&mut ring, &mut buffers, event);
             }
@@ -54,6 +60,18 @@ impl Shard {
             self.run_movers();
             self.run_timers(&mut ring);
             self.run_ends(&mut ring);
+        }
+    }
+
+    /// Handles the reads that had to wait, in their order, once the other shard has caught up.
+    fn unstash(&mut self, ring: &mut Ring, buffers: &mut Buffers) {
+        if self.stashed.is_empty() || self.congested {
+            return;
+        }
+        for (key, buffer, length) in std::mem::take(&mut self.stashed) {
+            let armed = self.desk.slab.get(key).is_some_and(|c| c.receiving != Receiving::Idle);
+            let outcome = Received::Bytes(buffer, length);
+            self.event(ring, buffers, Event::Received { key, outcome, armed });
         }
     }
 
@@ -67,8 +85,12 @@ impl Shard {
     fn sleep(&mut self, ring: &mut Ring, flushed: bool) -> std::io::Result<()> {
         let waker = std::sync::Arc::clone(self.desk.mesh.waker());
         waker.park();
-        let busy = !self.desk.mesh.is_idle() || !self.desk.dirty.is_empty() || !flushed;
-        let patience = if busy { Some(Duration::ZERO) } else { self.patience() };
+        let busy = !self.desk.mesh.is_idle() || !self.desk.dirty.is_empty();
+        let patience = match (busy, flushed) {
+            (true, _) => Some(Duration::ZERO),
+            (false, false) => Some(MAILBOX_RETRY),
+            (false, true) => self.patience(),
+        };
         let result = ring.wait(patience);
         waker.unpark();
         result
@@ -266,7 +288,7 @@ impl Shard {
     }
 
     /// True while another shard is so far behind that nothing more may be read for it.
-    pub fn is_congested(&mut self) -> bool {
+    fn is_congested(&mut self) -> bool {
         let (me, shards) = (self.number(), self.settings.hosts.shards());
         (0..shards)
             .filter(|shard| *shard != me)

@@ -1,5 +1,7 @@
 //! How connections end, and why: every reason has a name.
 
+use std::rc::Rc;
+
 use crate::base::key::Key;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Stage;
@@ -82,7 +84,7 @@ impl Shard {
     pub fn end_with(&mut self, ring: &mut Ring, key: Key, reason: EndReason, error: StreamError) {
         self.leave(key);
         let id = self.stream_id();
-        let settings = std::sync::Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let Some(connection) = self.desk.slab.get_mut(key) else { return };
         let stage = std::mem::replace(&mut connection.stage, Stage::Ending);
         // Before TLS on a direct TLS port nothing can be said.

@@ -3,6 +3,7 @@
 //! Bytes are handled where they lie. Only an element that has not come in whole is copied, and only
 //! the part of it that is there.
 
+use std::rc::Rc;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -14,6 +15,7 @@ use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Secured;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
+use crate::listeners::ending::LINGER_MS;
 use crate::listeners::shard::Shard;
 use crate::net::ring::BUFFER_BYTES;
 use crate::net::ring::Buffers;
@@ -39,7 +41,7 @@ impl Shard {
     /// A connection begins on this shard.
     pub fn begin(&mut self, ring: &mut Ring, socket: OwnedFd, peer: SocketAddr, number: u16) {
         let now_ms = self.desk.now_ms;
-        let settings = std::sync::Arc::clone(&self.settings);
+        let settings = Rc::clone(&self.settings);
         let listener = settings.listener(number);
         let trusted = listener.trusted.is_empty()
             || listener.trusted.iter().any(|network| network.contains(peer.ip()));
@@ -163,6 +165,9 @@ impl Shard {
             connection.receiving = Receiving::Idle;
         }
         match outcome {
+            Received::Bytes(buffer, length) if self.congested => {
+                self.stashed.push((key, buffer, length));
+            }
             Received::Bytes(buffer, length) => {
                 if let Some(connection) = self.desk.slab.get_mut(key) {
                     connection.active_ms = now_ms;
@@ -182,6 +187,7 @@ impl Shard {
     }
 
     fn peer_closed(&mut self, ring: &mut Ring, key: Key) {
+        let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else { return };
         let reason = match connection.stage {
             Stage::Proxy(_) => EndReason::BadProxyHeader,
@@ -189,6 +195,18 @@ impl Shard {
                 EndReason::PeerClosed
             }
         };
+        if connection.dirty || connection.sending {
+            // It may have closed only its own side: what we have to say is still sent.
+            self.leave(key);
+            self.count_end(key, reason);
+            if let Some(connection) = self.desk.slab.get_mut(key) {
+                connection.stage = Stage::Ending;
+                connection.close_when_sent = true;
+                // Nothing more comes, and asking again would only say so again.
+                connection.held = true;
+            }
+            return self.set_deadline(key, now_ms + LINGER_MS);
+        }
         self.close(ring, key, reason);
     }
 
@@ -292,7 +310,7 @@ impl Shard {
         }
         connection.stage = Stage::Ending;
         connection.close_when_sent = true;
-        self.set_deadline(key, now_ms + crate::listeners::ending::LINGER_MS);
+        self.set_deadline(key, now_ms + LINGER_MS);
     }
 
     /// Hands bytes of the stream to whoever reads it, behind what is still unread.

@@ -65,6 +65,7 @@ impl Shard {
         connection.stalled_since_ms = now_ms;
         connection.active_ms = now_ms;
         ring.send(key, connection.fd(), buffer, 0);
+        self.arm_timer(key);
     }
 
     /// The ring says what became of a send.
@@ -99,6 +100,9 @@ impl Shard {
         connection.stalled_since_ms = 0;
         self.keep_or_give(key, buffer);
         let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        if std::mem::take(&mut connection.starttls_due) {
+            return self.upgrade(ring, key);
+        }
         if connection.outbound_bytes() > 0
             || connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty())
         {

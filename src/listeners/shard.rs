@@ -1,6 +1,7 @@
 //! All that one core has: connections, sessions, timers and the means to reach the others.
 
 use std::hash::RandomState;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use aws_lc_rs::rand::SecureRandom;
@@ -20,6 +21,7 @@ use crate::modules::Asked;
 use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
+use crate::net::ring::BufferId;
 use crate::runtime::mesh::Mesh;
 use crate::runtime::mesh::Outside;
 use crate::runtime::waker::Waker;
@@ -57,8 +59,9 @@ pub struct Shard {
     pub desk: Desk,
     /// Sessions.
     pub sessions: Table,
-    /// The operator's configuration.
-    pub settings: Arc<Settings>,
+    /// The operator's configuration. The outer count is this core's own: cloning it on the way of a
+    /// stanza touches no memory that other cores write.
+    pub settings: Rc<Arc<Settings>>,
     /// Listening sockets of this core.
     pub acceptors: Vec<Acceptor>,
     /// Deadlines.
@@ -91,6 +94,10 @@ pub struct Shard {
     pub movers: Vec<(Key, Jid, Option<Box<str>>)>,
     /// PROXY headers refused, by kind.
     pub proxy_failures: [u64; 6],
+    /// Another shard is so far behind that nothing more is read for it.
+    pub congested: bool,
+    /// Reads that wait because another shard is too far behind.
+    pub stashed: Vec<(Key, BufferId, usize)>,
     /// Stanzas received.
     pub stanzas_in: u64,
     /// When a bad PROXY header was last logged.
@@ -105,10 +112,11 @@ pub struct Shard {
 impl Shard {
     /// From its parts, on its own thread.
     pub fn new(parts: Parts, acceptors: Vec<Acceptor>) -> Self {
+        let settings = Rc::new(parts.settings);
         Self {
-            desk: Desk::new(parts.mesh, Arc::clone(&parts.settings)),
+            desk: Desk::new(parts.mesh, Rc::clone(&settings)),
             sessions: Table::new(parts.hasher),
-            settings: parts.settings,
+            settings,
             acceptors,
             wheel: TimerWheel::new(0),
             scanner: Scanner::new(),
@@ -125,6 +133,8 @@ impl Shard {
             scarce_logged_ms: 0,
             movers: Vec::new(),
             proxy_failures: [0; 6],
+            congested: false,
+            stashed: Vec::new(),
             stanzas_in: 0,
             proxy_logged_ms: 0,
             epoch: parts.epoch,

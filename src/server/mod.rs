@@ -9,6 +9,8 @@ use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -256,7 +258,12 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
             Acceptor::new(number, socket, share, gate)
         })
         .collect();
-    Shard::new(parts, acceptors).drive(ring, buffers);
+    let drive = AssertUnwindSafe(|| Shard::new(parts, acceptors).drive(ring, buffers));
+    if catch_unwind(drive).is_err() {
+        // A shard that is gone takes its users with it: better to be started again.
+        tracing::error!("a core failed; the server ends");
+        std::process::exit(1);
+    }
 }
 
 /// Waits for a signal, then stops in order; a second signal ends at once.
