@@ -1,0 +1,293 @@
+//! The scan of one element: a window of classified bytes, and the loop over its tags.
+//!
+//! Every step takes a position and returns the one behind what it recognised. Where the bytes run
+//! out it first notes in [`Tables`] how to go on, so that a later call repeats nothing.
+
+use super::Limits;
+use super::error::Limit;
+use super::error::Malformed;
+use super::error::Restricted;
+use super::error::ScanError;
+use super::scope::StreamScope;
+use super::simd;
+use super::simd::BLOCK;
+use super::simd::Masks;
+use super::simd::Vector;
+use super::tables::State;
+use super::tables::Tables;
+
+/// Why a step did not get to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The bytes ran out.
+    More,
+    /// The peer is at fault.
+    Fail(ScanError),
+}
+
+impl<E: Into<ScanError>> From<E> for Stop {
+    #[inline]
+    fn from(error: E) -> Self {
+        Self::Fail(error.into())
+    }
+}
+
+/// The position behind what was recognised.
+pub(super) type Step = Result<usize, Stop>;
+
+/// A scan under way. `Scan::run` is the entry.
+pub(super) struct Engine<'a, V> {
+    pub(super) vector: V,
+    pub(super) input: &'a [u8],
+    /// The input, or a copy with zeros behind it where that is shorter than a block.
+    padded: &'a [u8],
+    /// Where the block begins that `masks` describe.
+    window: usize,
+    masks: Masks,
+    pub(super) tables: &'a mut Tables,
+    pub(super) limits: &'a Limits,
+    pub(super) scope: &'a StreamScope,
+}
+
+/// The element at the front of `input`, begun or to be begun.
+pub(super) struct Scan<'a> {
+    pub(super) input: &'a [u8],
+    pub(super) tables: &'a mut Tables,
+    pub(super) limits: &'a Limits,
+    pub(super) scope: &'a StreamScope,
+    /// Where to begin if nothing is under way: at the `<`.
+    pub(super) start: usize,
+}
+
+impl simd::Task for Scan<'_> {
+    type Output = Step;
+
+    #[inline(always)]
+    fn run<V: Vector>(self, vector: V) -> Step {
+        let Self {
+            input,
+            tables,
+            limits,
+            scope,
+            start,
+        } = self;
+        let mut short = [0; BLOCK];
+        let padded = match short.get_mut(..input.len()) {
+            Some(front) if input.len() < BLOCK => {
+                front.copy_from_slice(input);
+                &short[..]
+            }
+            _ => input,
+        };
+        // No position is within a block of this one.
+        let window = usize::MAX - 2 * BLOCK;
+        let masks = Masks::default();
+        let mut engine = Engine {
+            vector,
+            input,
+            padded,
+            window,
+            masks,
+            tables,
+            limits,
+            scope,
+        };
+        engine.element(start)
+    }
+}
+
+/// Which of the masks a search looks at.
+macro_rules! finder {
+    ($(#[$doc:meta])* $name:ident, $mask:ident, $class:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(super) fn $name(&mut self, at: usize) -> usize {
+            let offset = at.wrapping_sub(self.window);
+            let mut from = at;
+            if offset < BLOCK {
+                let bits = self.masks.$mask >> offset;
+                if bits != 0 {
+                    return at + bits.trailing_zeros() as usize;
+                }
+                from = self.window + BLOCK;
+            }
+            let last = self.padded.len().saturating_sub(BLOCK);
+            if from >= self.input.len() {
+                return self.input.len();
+            }
+            self.window = from.min(last);
+            let block = self.padded.get(self.window..).and_then(|rest| rest.first_chunk());
+            self.masks = block.map(|block| self.vector.masks(block)).unwrap_or_default();
+            let bits = self.masks.$mask >> ((from - self.window) % BLOCK);
+            if bits != 0 {
+                return from + bits.trailing_zeros() as usize;
+            }
+            self.vector.find::<{ simd::$class }>(self.input, self.window + BLOCK)
+        }
+    };
+}
+
+impl<V: Vector> Engine<'_, V> {
+    finder! {
+        /// The first byte at or behind `at` that is no ASCII name character, or the end.
+        find_name_end, not_name, NOT_NAME
+    }
+    finder! {
+        /// The first byte at or behind `at` that is more than ASCII text, or the end.
+        find_text_end, text, TEXT
+    }
+    finder! {
+        /// The first byte at or behind `at` that is more than an ASCII value, or the end.
+        find_value_end, value, VALUE
+    }
+
+    /// The byte at a position, if it has arrived.
+    #[inline(always)]
+    pub(super) fn byte(&self, at: usize) -> Option<u8> {
+        self.input.get(at).copied()
+    }
+
+    /// Notes how to go on, and stops.
+    #[inline(always)]
+    pub(super) fn suspend<T>(&mut self, state: State, pos: usize) -> Result<T, Stop> {
+        self.tables.suspend(state, pos);
+        Err(Stop::More)
+    }
+
+    /// Scans to the end of the top-level element, or of the stream header's tag.
+    #[inline(always)]
+    fn element(&mut self, start: usize) -> Step {
+        let mut pos = start;
+        if matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
+            self.tables.head.first_child = None;
+            self.tables.head.children = 0;
+            self.tables.head.header_prefixes_used = 0;
+            self.tables.head.inherits_default = false;
+        } else {
+            pos = self.resume()?;
+            if self.is_done() {
+                return Ok(pos);
+            }
+            pos = self.text(pos)?;
+        }
+        loop {
+            pos = self.markup(pos)?;
+            if self.is_done() {
+                return Ok(pos);
+            }
+            self.tables.mark = pos;
+            pos = self.text(pos)?;
+        }
+    }
+
+    #[inline(always)]
+    fn is_done(&self) -> bool {
+        self.tables.open.is_empty() || self.tables.in_header
+    }
+
+    /// At a `<`.
+    #[inline(always)]
+    fn markup(&mut self, pos: usize) -> Step {
+        match self.byte(pos + 1) {
+            Some(b'/') => self.end_tag(pos + 2),
+            Some(b'!') => self.declaration(pos),
+            Some(b'?') => Err(Restricted::ProcessingInstruction.into()),
+            Some(_) if self.tables.open.len() >= self.limits.depth_max => Err(Limit::Depth.into()),
+            Some(_) => {
+                self.tables.begin_tag(pos + 1);
+                let pos = self.element_name(pos + 1)?;
+                self.attributes(pos)
+            }
+            None => self.suspend(State::Text, pos),
+        }
+    }
+
+    /// Finishes the token that the last call broke off in, and the tag around it.
+    #[inline(always)]
+    fn resume(&mut self) -> Step {
+        let pos = self.tables.pos;
+        let pos = match self.tables.state {
+            State::Start
+            | State::Begun
+            | State::Lead
+            | State::StreamEndName
+            | State::StreamEndSpace
+            | State::Text => return Ok(pos),
+            State::TextReference => {
+                let pos = self.reference(State::TextReference, pos)?;
+                self.tables.mark = pos;
+                return Ok(pos);
+            }
+            State::Cdata => {
+                let pos = self.cdata(pos)?;
+                self.tables.mark = pos;
+                return Ok(pos);
+            }
+            State::EndName => {
+                let pos = self.end_tag(pos)?;
+                self.tables.mark = pos;
+                return Ok(pos);
+            }
+            State::EndSpace => {
+                let pos = self.end_space(pos)?;
+                self.tables.mark = pos;
+                return Ok(pos);
+            }
+            State::ElementName => {
+                let (end, prefix_len) = self.name_slow(State::ElementName, pos)?;
+                self.element_named(end, prefix_len);
+                end
+            }
+            State::Gap => pos,
+            State::Spaced => self.spaced(pos)?,
+            State::Slash => pos - 1,
+            State::AttributeName => {
+                let start = self.tables.mark;
+                let (end, prefix_len) = self.name_slow(State::AttributeName, pos)?;
+                self.attribute_named(start, end, prefix_len)?;
+                self.late_value(State::Equals, end)?
+            }
+            state @ (State::Equals | State::Quote) => self.late_value(state, pos)?,
+            State::Value => self.value(pos)?,
+            State::ValueReference => {
+                let pos = self.reference(State::ValueReference, pos)?;
+                self.value(pos)?
+            }
+        };
+        let pos = self.attributes(pos)?;
+        self.tables.mark = pos;
+        Ok(pos)
+    }
+}
+
+/// `<!`: of what may follow, only a CDATA section inside an element is allowed.
+///
+/// Returns whether it is one; `None` while the bytes do not say.
+pub(super) fn judge_declaration(bytes: &[u8]) -> Result<Option<bool>, ScanError> {
+    const FORBIDDEN: [(&[u8], Restricted); 6] = [
+        (b"<!--", Restricted::Comment),
+        (b"<!DOCTYPE", Restricted::Doctype),
+        (b"<!ELEMENT", Restricted::Doctype),
+        (b"<!ATTLIST", Restricted::Doctype),
+        (b"<!ENTITY", Restricted::Doctype),
+        (b"<!NOTATION", Restricted::Doctype),
+    ];
+    if bytes.starts_with(CDATA_START) {
+        return Ok(Some(true));
+    }
+    if CDATA_START.starts_with(bytes) {
+        return Ok(None);
+    }
+    for (keyword, reason) in FORBIDDEN {
+        if bytes.starts_with(keyword) {
+            return Err(reason.into());
+        }
+        if keyword.starts_with(bytes) {
+            return Ok(None);
+        }
+    }
+    Err(Malformed::Markup.into())
+}
+
+/// What a CDATA section begins with.
+pub(super) const CDATA_START: &[u8] = b"<![CDATA[";

@@ -1,0 +1,129 @@
+//! References: the five predefined entities, and characters by number.
+
+use super::engine::Engine;
+use super::engine::Step;
+use super::engine::Stop;
+use super::error::Limit;
+use super::error::Malformed;
+use super::error::Restricted;
+use super::error::ScanError;
+use super::names;
+use super::names::Decoded;
+use super::simd::Vector;
+use super::tables::Stage;
+use super::tables::State;
+use super::tables::Tables;
+
+/// Beyond the last code point: where a number stops to grow.
+const CODE_OVERFLOW: u32 = 0x11_0000;
+
+impl<V: Vector> Engine<'_, V> {
+    /// A reference from its `&` on, or, resumed, from `pos` on; returns the position behind it.
+    /// `state` is to be resumed where the bytes run out.
+    pub(super) fn reference(&mut self, state: State, pos: usize) -> Step {
+        scan_reference(self.tables, self.input, self.limits.name_max(), state, pos)
+    }
+}
+
+fn scan_reference(
+    tables: &mut Tables,
+    input: &[u8],
+    name_bytes_max: usize,
+    state: State,
+    mut pos: usize,
+) -> Step {
+    loop {
+        let Some(&byte) = input.get(pos) else {
+            tables.suspend(state, pos);
+            return Err(Stop::More);
+        };
+        let digit = char::from(byte).to_digit(16);
+        tables.stage = match (tables.stage, byte) {
+            (Stage::Ampersand, b'&') => {
+                tables.mark = pos + 1;
+                tables.code = 0;
+                match input.get(pos + 1) {
+                    Some(b'#') => {
+                        pos += 1;
+                        Stage::Hash
+                    }
+                    Some(_) => Stage::Entity,
+                    // Nothing is lost by looking at the `&` again.
+                    None => {
+                        tables.suspend(state, pos);
+                        return Err(Stop::More);
+                    }
+                }
+            }
+            (Stage::Hash, b'x') => Stage::HexStart,
+            (Stage::Hash | Stage::Decimal, b'0'..=b'9') => {
+                number(tables, 10, digit)?;
+                Stage::Decimal
+            }
+            (Stage::HexStart | Stage::Hex, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                number(tables, 16, digit)?;
+                Stage::Hex
+            }
+            (Stage::Decimal | Stage::Hex, b';') => {
+                tables.stage = Stage::Ampersand;
+                let char = char::from_u32(tables.code).filter(|&char| names::is_xml_char(char));
+                return char.map(|_| pos + 1).ok_or(Malformed::Reference.into());
+            }
+            (Stage::Entity, _) => return entity(tables, input, name_bytes_max, state, pos),
+            (Stage::Ampersand | Stage::Hash | Stage::Decimal | Stage::HexStart | Stage::Hex, _) => {
+                return Err(Malformed::Reference.into());
+            }
+        };
+        pos += 1;
+    }
+}
+
+/// One more digit.
+fn number(tables: &mut Tables, radix: u32, digit: Option<u32>) -> Result<(), ScanError> {
+    tables.code = tables.code * radix + digit.unwrap_or_default();
+    if tables.code >= CODE_OVERFLOW {
+        Err(Malformed::Reference.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// In the name of an entity, which began at `mark`.
+fn entity(
+    tables: &mut Tables,
+    input: &[u8],
+    name_bytes_max: usize,
+    state: State,
+    mut pos: usize,
+) -> Step {
+    loop {
+        if pos - tables.mark > name_bytes_max {
+            return Err(Limit::NameBytes.into());
+        }
+        let (char, len) = match names::decode(input.get(pos..).unwrap_or_default()) {
+            Decoded::Char(char, len) => (char, len),
+            Decoded::Invalid => return Err(ScanError::UnsupportedEncoding.into()),
+            Decoded::Incomplete => {
+                tables.suspend(state, pos);
+                return Err(Stop::More);
+            }
+        };
+        let is_first = pos == tables.mark;
+        if char == ';' && !is_first {
+            tables.stage = Stage::Ampersand;
+            return match input.get(tables.mark..pos) {
+                Some(b"amp" | b"apos" | b"gt" | b"lt" | b"quot") => Ok(pos + 1),
+                _ => Err(Restricted::Entity.into()),
+            };
+        }
+        let fits = if is_first {
+            names::starts_name(char)
+        } else {
+            names::continues_name(char)
+        };
+        if !fits && char != ':' {
+            return Err(Malformed::Reference.into());
+        }
+        pos += len;
+    }
+}

@@ -1,0 +1,187 @@
+//! The memory of the scanner: where it stands, and what is open.
+//!
+//! Everything is an offset into the element, never a pointer: the buffer may move between two
+//! calls. The tables keep their capacity from element to element.
+
+use super::Limits;
+use super::head::Head;
+use super::head::Namespace;
+use super::head::Span;
+
+/// What the next byte continues. Names where the scan stopped for want of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing of an element has been seen.
+    #[default]
+    Start,
+    /// Some bytes that do not say yet what they begin; looked at again from the first.
+    Begun,
+    /// Before the tag of a stream header: declaration and white space.
+    Lead,
+    /// In the name of the stream's end tag.
+    StreamEndName,
+    /// Behind it.
+    StreamEndSpace,
+    /// In the name of a start tag, which begins at `mark`.
+    ElementName,
+    /// In a start tag, behind a name or a value.
+    Gap,
+    /// In a start tag, behind white space.
+    Spaced,
+    /// Behind the `/` of an empty-element tag.
+    Slash,
+    /// In the name of an attribute, which begins at `mark`.
+    AttributeName,
+    /// Before the `=`.
+    Equals,
+    /// Before the opening quote.
+    Quote,
+    /// In a value.
+    Value,
+    /// In a reference in a value.
+    ValueReference,
+    /// In text that began at `mark`, or at a `<` with nothing behind it.
+    Text,
+    /// In a reference in text.
+    TextReference,
+    /// In a CDATA section.
+    Cdata,
+    /// In the name of an end tag, which begins at `pos`.
+    EndName,
+    /// Behind it.
+    EndSpace,
+}
+
+/// How far into a reference the scan is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// At the `&`.
+    #[default]
+    Ampersand,
+    /// Behind `&#`.
+    Hash,
+    /// In decimal digits, at least one of them seen.
+    Decimal,
+    /// Behind `&#x`.
+    HexStart,
+    /// In hexadecimal digits, at least one of them seen.
+    Hex,
+    /// In a name, which begins at `mark`.
+    Entity,
+}
+
+/// A start tag while it is scanned.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tag {
+    /// Where the name begins.
+    pub(super) start: usize,
+    pub(super) name_len: usize,
+    /// Without the colon; 0 where there is none.
+    pub(super) prefix_len: usize,
+    /// Index of its first attribute.
+    pub(super) first: usize,
+    /// One bit for each hash of an attribute name: a clear one spares the search for duplicates.
+    pub(super) seen: u64,
+    /// It has prefixes or declarations to look at when it ends.
+    pub(super) is_bound: bool,
+    /// It has an `xmlns` of its own.
+    pub(super) has_default: bool,
+}
+
+/// An element whose end tag is awaited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// Where its name begins.
+    pub(super) start: u32,
+    pub(super) name_len: u16,
+    /// Prefix bindings that were in scope outside of it.
+    pub(super) bindings: u16,
+}
+
+/// A prefix declared inside the element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Binding {
+    pub(super) prefix: Span,
+    pub(super) value: Span,
+    pub(super) escaped: bool,
+    /// The same for all bindings in scope that mean the same namespace.
+    pub(super) id: u16,
+    /// Of the decoded namespace name.
+    pub(super) hash: u32,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tables {
+    pub(super) state: State,
+    /// Where the scan goes on.
+    pub(super) pos: usize,
+    /// Where the token began that `state` speaks of.
+    pub(super) mark: usize,
+    /// The prefix length of the name that `state` speaks of, once its colon has been seen.
+    pub(super) prefix_len: usize,
+    /// The quote that ends the value.
+    pub(super) quote: u8,
+    pub(super) stage: Stage,
+    /// Of the character reference so far.
+    pub(super) code: u32,
+    /// What is scanned is a stream header.
+    pub(super) in_header: bool,
+    /// Depth (1 = top) of the outermost open element with an `xmlns` of its own; 0 = none.
+    pub(super) default_depth: usize,
+    /// The default namespace inside the top-level element.
+    pub(super) top_default: Namespace,
+    pub(super) tag: Tag,
+    pub(super) open: Vec<Open>,
+    pub(super) bindings: Vec<Binding>,
+    pub(super) head: Head,
+}
+
+impl Tables {
+    /// With room for what the default limits allow.
+    pub(super) fn new() -> Self {
+        let limits = Limits::default();
+        let mut tables = Self::default();
+        tables.open.reserve_exact(limits.depth_max);
+        tables.bindings.reserve_exact(limits.namespaces_max);
+        // Those of the top-level tag stay while those of another one are collected behind them.
+        tables
+            .head
+            .attributes
+            .reserve_exact(2 * limits.attributes_max);
+        tables
+    }
+
+    /// Forgets the element that was begun. The head of the last one stays readable.
+    pub(super) fn restart(&mut self) {
+        self.state = State::Start;
+        self.stage = Stage::Ampersand;
+        self.in_header = false;
+        self.open.clear();
+        self.bindings.clear();
+        self.default_depth = 0;
+    }
+
+    /// Prepares for a start tag whose name begins at `start`.
+    #[inline(always)]
+    pub(super) fn begin_tag(&mut self, start: usize) {
+        let first = if self.open.is_empty() {
+            0
+        } else {
+            self.head.attributes_len
+        };
+        self.head.attributes.truncate(first);
+        self.tag = Tag {
+            start,
+            first,
+            ..Tag::default()
+        };
+    }
+
+    /// Takes note of where to go on.
+    #[inline]
+    pub(super) fn suspend(&mut self, state: State, pos: usize) {
+        self.state = state;
+        self.pos = pos;
+    }
+}
