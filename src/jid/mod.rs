@@ -77,9 +77,9 @@ pub enum JidError {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Part::Node => "node",
-            Part::Domain => "domain",
-            Part::Resource => "resource",
+            Self::Node => "node",
+            Self::Domain => "domain",
+            Self::Resource => "resource",
         })
     }
 }
@@ -87,14 +87,14 @@ impl fmt::Display for Part {
 impl fmt::Display for JidError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JidError::TooLong => write!(f, "longer than {JID_BYTES_MAX} bytes"),
-            JidError::SecondAt => f.write_str("a second @ before the resource"),
-            JidError::Empty(part) => write!(f, "empty {part}"),
-            JidError::PartTooLong(part) => write!(f, "{part} longer than {PART_BYTES_MAX} bytes"),
-            JidError::Prohibited(part) => write!(f, "{part} holds what it must not"),
-            JidError::Unstable(part) => write!(f, "{part} has no stable prepared form"),
-            JidError::ResourceMissing => f.write_str("a resource is needed"),
-            JidError::ResourcePresent => f.write_str("a resource has no place here"),
+            Self::TooLong => write!(f, "longer than {JID_BYTES_MAX} bytes"),
+            Self::SecondAt => f.write_str("a second @ before the resource"),
+            Self::Empty(part) => write!(f, "empty {part}"),
+            Self::PartTooLong(part) => write!(f, "{part} longer than {PART_BYTES_MAX} bytes"),
+            Self::Prohibited(part) => write!(f, "{part} holds what it must not"),
+            Self::Unstable(part) => write!(f, "{part} has no stable prepared form"),
+            Self::ResourceMissing => f.write_str("a resource is needed"),
+            Self::ResourcePresent => f.write_str("a resource has no place here"),
         }
     }
 }

@@ -51,21 +51,24 @@ type Split<'a> = (Option<&'a str>, &'a str, Option<&'a str>);
 
 /// RFC 6122 2.1: the resource begins at the first `/`, and only before that can an `@` separate.
 fn split(input: &str) -> Result<Split<'_>, JidError> {
-    let bytes = input.as_bytes();
-    let Some(first) = memchr2(b'@', b'/', bytes) else {
+    let Some((head, tail)) = before_separator(input) else {
         return Ok((None, input, None));
     };
-    let (head, tail) = (&input[..first], &input[first + 1..]);
-    if bytes[first] == b'/' {
-        return Ok((None, head, Some(tail)));
-    }
-    let Some(second) = memchr2(b'@', b'/', tail.as_bytes()) else {
-        return Ok((Some(head), tail, None));
+    let Some(tail) = tail.strip_prefix('@') else {
+        return Ok((None, head, tail.strip_prefix('/')));
     };
-    if tail.as_bytes()[second] == b'@' {
-        return Err(JidError::SecondAt);
+    match before_separator(tail) {
+        None => Ok((Some(head), tail, None)),
+        Some((domain, resource)) => match resource.strip_prefix('/') {
+            Some(resource) => Ok((Some(head), domain, Some(resource))),
+            None => Err(JidError::SecondAt),
+        },
     }
-    Ok((Some(head), &tail[..second], Some(&tail[second + 1..])))
+}
+
+/// What stands before the first separator, and the rest from there on.
+fn before_separator(text: &str) -> Option<(&str, &str)> {
+    text.split_at_checked(memchr2(b'@', b'/', text.as_bytes())?)
 }
 
 fn joined_length(node: Option<&str>, domain: &str, resource: Option<&str>) -> usize {

@@ -156,8 +156,11 @@ fn through_tables<'a>(
     let once = profile(part).ok_or(JidError::Prohibited(kind))?;
     // Mapped to nothing is empty; it has no second form to compare.
     let once = sized(once, kind)?;
+    if once == part {
+        return Ok(Cow::Borrowed(part));
+    }
     match profile(&once) {
-        Some(twice) if twice == once => Ok(once),
+        Some(twice) if twice == once => Ok(Cow::Owned(once.into_owned())),
         Some(_) | None => Err(JidError::Unstable(kind)),
     }
 }

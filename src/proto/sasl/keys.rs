@@ -84,7 +84,7 @@ impl Secret {
             return false;
         };
         // Digests have one length, so that not even the length of the password shows.
-        let digest = |secret: &Secret| digest::digest(&digest::SHA256, secret.0.as_bytes());
+        let digest = |secret: &Self| digest::digest(&digest::SHA256, secret.0.as_bytes());
         equal(digest(&ours).as_ref(), digest(&theirs).as_ref())
     }
 }
