@@ -60,13 +60,13 @@ pub(crate) enum Kind {
     Checked(Rule),
     /// The name of a file that can be read.
     Readable,
-    List(&'static Kind, Repeats),
+    List(&'static Self, Repeats),
     /// A table with known keys.
     Section(&'static Schema),
     /// A table whose keys the operator chooses.
-    Named(&'static Kind),
+    Named(&'static Self),
     /// Any of these kinds.
-    Either(&'static [Kind]),
+    Either(&'static [Self]),
     /// A value that is accepted unread.
     Anything,
 }

@@ -110,14 +110,11 @@ impl Shard {
         found: Result<Response, StoreError>,
     ) {
         let Some(host) = self.host_of(key) else { return };
-        let stored = match found {
-            Ok(Response::Credentials(stored)) => stored,
-            Ok(_) | Err(_) => {
-                tracing::error!("the store did not answer a login");
-                return self.answer_login(ring, key, |negotiation, out| {
-                    negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
-                });
-            }
+        let Ok(Response::Credentials(stored)) = found else {
+            tracing::error!("the store did not answer a login");
+            return self.answer_login(ring, key, |negotiation, out| {
+                negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
+            });
         };
         let id = AccountId::from_prepared(user, &host);
         let settings = Rc::clone(&self.settings);

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt;
 use crate::config::general::LogLevel;
 
 /// Starts logging at the configured level; the environment variable MEERKAT_LOG overrides it.
-pub fn start(level: LogLevel) {
+pub(super) fn start(level: LogLevel) {
     let filter = EnvFilter::try_from_env("MEERKAT_LOG")
         .unwrap_or_else(|_| EnvFilter::new(directive(level)));
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());

@@ -86,6 +86,7 @@ impl Server {
     ///
     /// # Errors
     /// What the operator has to mend; nothing is served then.
+    #[expect(clippy::disallowed_methods, reason = "the clock of all shards starts here")]
     pub fn start(loaded: &Loaded) -> Result<Self, Failure> {
         let since = Instant::now();
         let report = preflight::run().map_err(|refusal| {
@@ -241,6 +242,7 @@ fn facts(config: &Config) -> Facts {
 }
 
 /// The life of one core.
+#[expect(clippy::disallowed_methods, reason = "a server without one of its cores cannot go on")]
 async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
     let waker = Arc::clone(parts.mesh.waker());
     let (ring, buffers) = match Ring::new(waker) {
@@ -267,6 +269,7 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
 }
 
 /// Waits for a signal, then stops in order; a second signal ends at once.
+#[expect(clippy::disallowed_methods, reason = "a second signal must end the process at once")]
 fn wait(server: Server) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])
         .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;

@@ -11,12 +11,12 @@ use crate::net::cpus::Cpus;
 use crate::net::preflight::Report;
 
 /// Prints the lines to stderr; a closed stderr is nobody to tell.
-pub fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// What was found and made on the way.
-pub struct Start<'a> {
+pub(super) struct Start<'a> {
     /// The configuration.
     pub loaded: &'a Loaded,
     /// The kernel and its limits.
@@ -29,7 +29,7 @@ pub struct Start<'a> {
 
 impl Start<'_> {
     /// The lines.
-    pub fn text(&self, settings: &Settings) -> String {
+    pub(super) fn text(&self, settings: &Settings) -> String {
         let mut lines = vec![
             format!("meerkat {}, configured by {}", version(), self.loaded.name()),
             format!("  cores      {}", self.cpus.line()),

@@ -31,6 +31,7 @@ const ALPN_CLIENT: &str = "xmpp-client";
 ///
 /// # Errors
 /// What could not be written.
+#[expect(clippy::disallowed_methods, reason = "a certificate begins to be valid now")]
 pub fn make_certificates(
     loaded: &Loaded,
     served: &[Listener],

@@ -114,6 +114,9 @@ struct Open<'a> {
     outside: usize,
 }
 
+/// Names as written and decoded values.
+type Written<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
 impl<'a> Parser<'a> {
     fn run(mut self) -> Result<Element> {
         loop {
@@ -267,7 +270,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Names and decoded values, up to the end of the tag; true if it is an empty element's.
-    fn attributes(&mut self) -> Result<(Vec<(&'a str, Cow<'a, str>)>, bool)> {
+    fn attributes(&mut self) -> Result<(Written<'a>, bool)> {
         let mut attributes = Vec::new();
         loop {
             let spaced = self.skip_space();

@@ -39,7 +39,7 @@ class Meerkat(Process):
 
     def config(self, sections):
         tables = {
-            "general": {"hosts": [DOMAIN], "default_server_domain": DOMAIN},
+            "general": {"hosts": [DOMAIN], "default_server_domain": DOMAIN, "loglevel": "info"},
             "runtime": {"data_dir": str(self.folder / "data")},
         }
         for name, keys in sections.items():

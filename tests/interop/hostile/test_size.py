@@ -69,8 +69,8 @@ def test_strangers_get_less(start_server, closing, said):
 
 
 def test_unfinished_stanzas_together_have_a_bound(start_server, closing):
-    """All of one user and thus on one core: 4 times 300 kB do not fit into 1 MB."""
-    memory, each = 1_000_000, 300_000
+    """All of one user and thus on one core: 4 times 300 kB do not fit into 1 MiB."""
+    memory, each = 1 << 20, 300_000
     server = start_server(accounts=ACCOUNTS, sections={"runtime": {"partial_stanza_memory": memory}})
     wires = [closing(Wire(server.listeners[0].address)) for _ in range(4)]
     for wire in wires:
