@@ -11,6 +11,7 @@ use crate::auth::password::ScramStart;
 use crate::auth::password::check_password;
 use crate::auth::password::start_scram;
 use crate::base::key::Key;
+use crate::config::Who;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Note;
@@ -187,10 +188,8 @@ impl Shard {
     ) {
         let Some(host) = self.host_of(key) else { return };
         let result = if set {
-            match self.may_register(key, &host) {
-                Ok(()) => register::read(query, &host).map(Some),
-                Err(condition) => Err(condition),
-            }
+            register::read(query, &host)
+                .and_then(|ask| self.may_register(key, &host, &ask).map(|()| Some(ask)))
         } else {
             Ok(None)
         };
@@ -209,8 +208,8 @@ impl Shard {
         }
     }
 
-    /// `ip_access`: a header's address never counts as local.
-    fn may_register(&self, key: Key, host: &str) -> Result<(), StanzaCondition> {
+    /// `ip_access` and `access`: a header's address never counts as local.
+    fn may_register(&self, key: Key, host: &str, ask: &Ask) -> Result<(), StanzaCondition> {
         let rules = self.settings.config.modules_of(host).mod_register.as_ref();
         let (Some(rules), Some(connection)) = (rules, self.desk.slab.get(key)) else {
             return Err(StanzaCondition::ServiceUnavailable);
@@ -218,6 +217,11 @@ impl Shard {
         let address = connection.peer.ip();
         let spoofed = connection.proxied && address.is_loopback();
         if spoofed || !rules.allows(address) {
+            return Err(StanzaCondition::Forbidden);
+        }
+        let (Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id)) = ask;
+        let who = Who { node: id.user(), domain: id.host(), resource: "" };
+        if !self.settings.config.allows(&rules.access.value, host, who) {
             return Err(StanzaCondition::Forbidden);
         }
         Ok(())

@@ -93,6 +93,13 @@ impl Shard {
             connection.stage = Stage::Ending;
             return self.close(ring, key, reason);
         }
+        let hides = settings.config.general.hide_service_name;
+        if let Stage::Negotiating(negotiation) = &stage
+            && hides
+            && negotiation.host().is_empty()
+        {
+            return self.close(ring, key, reason);
+        }
         if let Stage::Negotiating(negotiation) = &stage {
             let listener = settings.listener(connection.listener);
             let offer = settings.offer(listener, negotiation.host(), connection.is_local());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::auth::decoy::Decoys;
 use crate::auth::offer::AuthRules;
 use crate::auth::offer::Channel;
+use crate::auth::offer::PlainWithheld;
 use crate::base::address_limits::AddressLimits;
 use crate::config::Config;
 use crate::config::listen::Common;
@@ -26,6 +27,7 @@ use crate::xml::scan::Limits;
 struct HostOffer {
     rules: AuthRules,
     registration: bool,
+    plain_withheld: Option<PlainWithheld>,
     clear_here: Vec<Mechanism>,
     clear: Vec<Mechanism>,
     secure: Vec<Mechanism>,
@@ -130,6 +132,12 @@ impl Settings {
     /// The auth rules of a host on a listener; those of the first host where it is not known.
     pub fn auth<'a>(&'a self, listener: &'a Listener, host: &str) -> &'a AuthRules {
         &self.host(listener, host).rules
+    }
+
+    /// Why a listener does not offer PLAIN to everybody in clear, to be said once at the start.
+    pub fn plain_withheld(&self, listener: &Listener) -> Option<&'static str> {
+        let offers = listener.hosts.iter().filter(|_| !listener.direct_tls);
+        offers.filter_map(|host| host.plain_withheld).map(PlainWithheld::text).next()
     }
 
     fn host<'a>(&self, listener: &'a Listener, host: &str) -> &'a HostOffer {
@@ -244,10 +252,12 @@ fn host_offers(config: &Config, configured: &Configured, address: SocketAddr) ->
         .iter()
         .map(|host| {
             let rules = AuthRules::new(config.auth_of(&host.value), allowed.as_deref());
+            let far = rules.offer(&channel(false, false));
             HostOffer {
+                plain_withheld: far.plain_withheld,
                 registration: config.modules_of(&host.value).mod_register.is_some(),
                 clear_here: rules.offer(&channel(false, true)).mechanisms,
-                clear: rules.offer(&channel(false, false)).mechanisms,
+                clear: far.mechanisms,
                 secure: rules.offer(&channel(true, false)).mechanisms,
                 rules,
             }

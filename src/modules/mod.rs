@@ -45,8 +45,6 @@ pub struct Scene<'a, O: Outbox> {
 pub struct Facts {
     /// Name, version and system for XEP-0092.
     pub version: &'static str,
-    /// `general.hide_service_name`.
-    pub hide_name: bool,
     /// Seconds since 1970-01-01T00:00:00Z, refreshed every turn.
     pub unix_seconds: u64,
     /// Registration, when `[modules.mod_register]` is there.

@@ -1,4 +1,4 @@
-//! XEP-0092: Software Version. Tells name and version unless `general.hide_service_name` is set.
+//! XEP-0092: Software Version. Tells name and version.
 
 use crate::modules::Answer;
 use crate::modules::Call;
@@ -8,7 +8,6 @@ use crate::modules::Route;
 use crate::modules::To;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
-use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
 
 /// The feature.
@@ -24,9 +23,6 @@ pub const MODULE: Module = Module {
 };
 
 fn version(_: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    if facts.hide_name {
-        return Answer::Error(StanzaCondition::ServiceUnavailable, "");
-    }
     let (namespace, version) = (ns::VERSION, facts.version);
     // The operating system is nobody's business (XEP-0092 section 5).
     let answer = format!(

@@ -235,7 +235,6 @@ fn start_shards(
 fn facts(config: &Config) -> Facts {
     Facts {
         version: crate::cli::version(),
-        hide_name: config.general.hide_service_name,
         unix_seconds: 0,
         registration: config.modules.mod_register.is_some(),
     }

@@ -42,6 +42,9 @@ impl Start<'_> {
                 lines.push(format!("  warning    {}: {warning}", listener.path));
             }
             lines.extend(tls_warnings(listener));
+            if let Some(why) = settings.plain_withheld(listener) {
+                lines.push(format!("  note       {}: {why}", listener.path));
+            }
         }
         for made in self.made {
             let (certificate, names) = (made.certificate.display(), made.names.join(", "));

@@ -195,10 +195,8 @@ impl Negotiation {
         };
         let peer = found.head.attribute(found.bytes, b"from").map(|v| v.decoded(found.bytes));
         match client_header(found.head, found.scope, found.bytes, serves) {
-            Err(error) => {
-                self.open_for_error(offer, stream_id, out);
-                Order::End(error)
-            }
+            // The driver opens our side of the stream before it says what is wrong.
+            Err(error) => Order::End(error),
             Ok(header) => {
                 self.host = domain_prep(&header.to).map(|to| to.into()).unwrap_or_default();
                 let peer = peer.as_deref().filter(|_| self.secured);
