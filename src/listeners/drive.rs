@@ -74,6 +74,9 @@ impl Shard {
             let outcome = Received::Bytes(buffer, length);
             self.event(ring, buffers, Event::Received { key, outcome, armed });
         }
+        for key in std::mem::take(&mut self.starved) {
+            self.listen_on(ring, key);
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]

@@ -177,6 +177,7 @@ impl Shard {
                 self.listen_on(ring, key);
             }
             Received::End => self.peer_closed(ring, key),
+            Received::Starved if self.congested => self.starved.push(key),
             Received::Starved => self.listen_on(ring, key),
             Received::Cancelled => {}
             Received::Failed(error) => {

@@ -41,6 +41,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Accepts outstanding on each core that serves it.
     pub acceptors: Vec<u32>,
+    /// `num_acceptors` as written.
+    pub num_acceptors: u32,
     /// Limits on open connections and accepts.
     pub gate: Arc<Gate>,
     /// Limits per client address.
@@ -186,6 +188,7 @@ impl Listener {
             path: configured.path.clone(),
             address: prepared.address,
             acceptors: prepared.acceptors,
+            num_acceptors: common.num_acceptors,
             gate: Arc::new(Gate::new(
                 common.max_connections.finite().map(|max| max as usize),
                 common.accept_rate.map(u64::from),

@@ -98,6 +98,8 @@ pub struct Shard {
     pub congested: bool,
     /// Reads that wait because another shard is too far behind.
     pub stashed: Vec<(Key, BufferId, usize)>,
+    /// Connections to listen on again when the reads that wait have given their buffers back.
+    pub starved: Vec<Key>,
     /// Stanzas received.
     pub stanzas_in: u64,
     /// When a bad PROXY header was last logged.
@@ -135,6 +137,7 @@ impl Shard {
             proxy_failures: [0; 6],
             congested: false,
             stashed: Vec::new(),
+            starved: Vec::new(),
             stanzas_in: 0,
             proxy_logged_ms: 0,
             epoch: parts.epoch,

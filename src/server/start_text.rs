@@ -7,6 +7,7 @@ use crate::cli::Loaded;
 use crate::cli::version;
 use crate::listeners::settings::Listener;
 use crate::listeners::settings::Settings;
+use crate::net::accept::ACCEPTS_PER_CORE_MAX;
 use crate::net::cpus::Cpus;
 use crate::net::preflight::Report;
 
@@ -42,6 +43,14 @@ impl Start<'_> {
                 lines.push(format!("  warning    {}: {warning}", listener.path));
             }
             lines.extend(tls_warnings(listener));
+            let served: u32 = listener.acceptors.iter().sum();
+            if served < listener.num_acceptors {
+                let (path, wished) = (&listener.path, listener.num_acceptors);
+                lines.push(format!(
+                    "  note       {path}: num_acceptors = {wished} is served with {served}, \
+                     {ACCEPTS_PER_CORE_MAX} a core at most"
+                ));
+            }
             if let Some(why) = settings.plain_withheld(listener) {
                 lines.push(format!("  note       {}: {why}", listener.path));
             }
