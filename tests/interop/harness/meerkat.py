@@ -40,6 +40,7 @@ class Meerkat(Process):
     def config(self, sections):
         tables = {
             "general": {"hosts": [DOMAIN], "default_server_domain": DOMAIN, "loglevel": "info"},
+            "auth.internal": {},
             "runtime": {"data_dir": str(self.folder / "data")},
         }
         for name, keys in sections.items():
