@@ -120,7 +120,7 @@ impl Shard {
         let settings = Rc::clone(&self.settings);
         let Some(connection) = self.desk.slab.get_mut(key) else { return Next::More };
         let listener = settings.listener(connection.listener);
-        let limits = if negotiation.user().is_some() {
+        let limits = if negotiation.user().is_some() && !negotiation.expects_header() {
             &listener.limits
         } else {
             &listener.limits_before_login
@@ -230,14 +230,11 @@ impl Shard {
         if shard == self.number() {
             return self.bind_here(ring, key, &user, resource.as_deref());
         }
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        connection.held = true;
-        if connection.sending || connection.receiving != Receiving::Idle || connection.dirty {
-            // Something is still under way in this ring: the move waits for it.
+        // Its bytes are being handled just now, and some may be left: it goes at the end of the turn.
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.held = true;
             self.movers.push((key, user, resource));
-            return;
         }
-        self.move_to(shard, key, user, resource);
     }
 
     /// Connections whose move had to wait go when nothing is under way for them any more.
@@ -250,7 +247,8 @@ impl Shard {
             }
             let busy = connection.sending
                 || connection.receiving != Receiving::Idle
-                || connection.outbound_bytes() > 0;
+                || connection.outbound_bytes() > 0
+                || connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty());
             if busy {
                 self.movers.push((key, user, resource));
             } else {
@@ -361,11 +359,7 @@ impl Shard {
         scanner: &mut Scanner,
         input: &[u8],
     ) -> usize {
-        let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
-        if let Some(shaper) = &mut connection.shaper {
-            shaper.take(now_ms, input.len() as u64);
-        }
         let scope = connection.scope.clone();
         let number = connection.listener;
         let settings = Rc::clone(&self.settings);

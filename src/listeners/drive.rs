@@ -90,7 +90,11 @@ impl Shard {
     fn sleep(&mut self, ring: &mut Ring, flushed: bool) -> std::io::Result<()> {
         let waker = std::sync::Arc::clone(self.desk.mesh.waker());
         waker.park();
-        let busy = !self.desk.mesh.is_idle() || !self.desk.dirty.is_empty();
+        let now_ms = self.desk.now_ms;
+        let busy = !self.desk.mesh.is_idle()
+            || !self.desk.dirty.is_empty()
+            || !self.desk.ends.is_empty()
+            || self.acceptors.iter().any(|acceptor| acceptor.is_ready(now_ms));
         let patience = match (busy, flushed) {
             (true, _) => Some(Duration::ZERO),
             (false, false) => Some(MAILBOX_RETRY),

@@ -34,6 +34,8 @@ use crate::xml::scan::StreamScope;
 
 /// A PROXY header has to be there after this time, or after `state_timeout` if that is shorter.
 const PROXY_HEADER_MS: u64 = 1_000;
+/// Memory of a partial element that is kept although it holds far less, in bytes.
+const PARTIAL_SPARE_BYTES_MAX: usize = 4096;
 /// A connection is established after this time in all, whatever `state_timeout` says.
 pub const PRE_AUTH_TOTAL_MS: u64 = 600_000;
 
@@ -316,17 +318,19 @@ impl Shard {
 
     /// Hands bytes of the stream to whoever reads it, behind what is still unread.
     pub fn feed(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
+        let waits = self.waits(key);
+        let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let waits = connection.held
-            || connection.tls.as_ref().is_some_and(|tls| !tls.established)
-            || matches!(connection.stage, Stage::Negotiating(ref n) if n.awaits());
+        if let Some(shaper) = &mut connection.shaper {
+            shaper.take(now_ms, fresh.len() as u64);
+        }
         match connection.partial.take() {
             None if fresh.is_empty() => {}
             None if waits => self.keep(ring, key, fresh, None),
             None => {
                 let mut scanner = std::mem::take(&mut self.scanner);
                 scanner.reset();
-                let used = self.consume(ring, key, &mut scanner, fresh);
+                let used = self.consume_all(ring, key, &mut scanner, fresh);
                 let rest = fresh.get(used..).unwrap_or_default();
                 if rest.is_empty() {
                     self.scanner = scanner;
@@ -340,10 +344,42 @@ impl Shard {
                 partial.bytes.extend_from_slice(fresh);
                 if !waits {
                     let Partial { bytes, scanner } = &mut *partial;
-                    let used = self.consume(ring, key, scanner, bytes);
+                    let used = self.consume_all(ring, key, scanner, bytes);
                     bytes.drain(..used.min(bytes.len()));
+                    if bytes.capacity() > PARTIAL_SPARE_BYTES_MAX.max(4 * bytes.len()) {
+                        bytes.shrink_to_fit();
+                    }
                 }
                 self.keep_partial(ring, key, partial);
+            }
+        }
+    }
+
+    /// True while an answer is due that the rest of the input depends on.
+    fn waits(&self, key: Key) -> bool {
+        self.desk.slab.get(key).is_none_or(|connection| {
+            connection.held
+                || connection.tls.as_ref().is_some_and(|tls| !tls.established)
+                || matches!(connection.stage, Stage::Negotiating(ref n) if n.awaits())
+        })
+    }
+
+    /// Hands bytes on until they are used up, the rest is no whole element, or an answer is due. A
+    /// negotiation that ends leaves the rest to the session that it became.
+    fn consume_all(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        scanner: &mut crate::xml::scan::Scanner,
+        input: &[u8],
+    ) -> usize {
+        let mut at = 0;
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            let used = self.consume(ring, key, scanner, rest);
+            at += used;
+            if used == 0 || at >= input.len() || scanner.is_midway() || self.waits(key) {
+                return at;
             }
         }
     }

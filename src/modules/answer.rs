@@ -21,11 +21,15 @@ use crate::route::envelope::Envelope;
 use crate::xml::element::Element;
 
 /// A stanza to one of our hosts (RFC 6121 section 8.4). Presence to a host means nothing here.
-pub fn host<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
+pub fn host<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    domain: &str,
+) {
     match stanza.kind {
         Type::Iq(kind @ (IqType::Get | IqType::Set)) => {
-            let target = stanza.attribute(b"to").unwrap_or_default();
-            request(scene, sender, stanza, kind, (To::Host, &target));
+            request(scene, sender, stanza, kind, (To::Host, domain));
         }
         Type::Message(_) => refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable),
         Type::Iq(IqType::Result | IqType::Error) | Type::Presence(_) => {}

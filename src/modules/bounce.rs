@@ -62,6 +62,9 @@ pub fn send<O: Outbox>(
         // The server's own stanzas are short; the room is only an estimate for the bound.
         hand_over(scene, hash, &bare, resource, kind, reply::ERROR_BYTES, &write);
     } else {
-        scene.outbox.mail(owner).push(kind, hash, &bare, resource, write);
+        let mail = scene.outbox.mail(owner);
+        if mail.has_room(reply::ERROR_BYTES) {
+            mail.push(kind, hash, &bare, resource, write);
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
+use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply;
 use crate::route::Destination;
 use crate::route::deliver::Delivery;
@@ -79,7 +80,7 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let canonical = (!parts.is_as_given()).then(|| reply::attribute(&parts.full()).into_owned());
     let stamp = Stamp { from: stamp_of(sender, stanza.kind), to: canonical.as_deref() };
     match route(scene.hosts, &parts.domain, hash) {
-        Destination::Host => answer::host(scene, sender, stanza),
+        Destination::Host => answer::host(scene, sender, stanza, &parts.domain),
         Destination::Remote => {
             refuse(scene, sender, stanza, StanzaCondition::RemoteServerNotFound);
         }
@@ -88,13 +89,16 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
             if let Type::Presence(kind) = stanza.kind {
                 presence::note_directed(scene, sender, &parts.full(), kind);
             }
+            let room = relayed_bytes(stanza, stamp);
             if owner != scene.shard {
                 let mail = scene.outbox.mail(owner);
+                if !mail.has_room(room) {
+                    return refuse(scene, sender, stanza, StanzaCondition::ResourceConstraint);
+                }
                 mail.push(stanza.kind, hash, &bare, resource, |out| relay(stanza, stamp, out));
                 return;
             }
             let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
-            let room = stanza.bytes.len() + stamp.from.len() + RELAY_OVERHEAD;
             match hand_over(scene, hash, &bare, resource, stanza.kind, room, &write) {
                 Outcome::Done => {}
                 Outcome::Account => answer::account(scene, sender, stanza, &bare),
@@ -103,9 +107,6 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         }
     }
 }
-
-/// What stamping adds to a stanza at most, apart from the address itself.
-const RELAY_OVERHEAD: usize = 64;
 
 /// RFC 6121 section 3: subscription stanzas come from the account, not from one of its resources.
 fn stamp_of<'a>(sender: &Sender<'a>, kind: Type) -> &'a str {
@@ -135,7 +136,7 @@ fn carry_to_self<O: Outbox>(
             let own = reply::attribute(sender.bare);
             let stamp = Stamp { from: sender.stamp, to: Some(&own) };
             let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
-            let room = stanza.bytes.len() + 2 * stamp.from.len() + RELAY_OVERHEAD;
+            let room = relayed_bytes(stanza, stamp);
             let outcome = hand_over(scene, hash, sender.bare, None, stanza.kind, room, &write);
             if let Outcome::Bounce(condition) = outcome {
                 refuse(scene, sender, stanza, condition);

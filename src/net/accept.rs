@@ -40,6 +40,8 @@ pub struct Acceptor {
     paused_until_ms: u64,
     gate: Arc<Gate>,
     open: bool,
+    /// Nothing is asked for because the listener is full; whoever ends has to say so.
+    blocked: bool,
 }
 
 /// Splits `total` accepts over `cores`: the remainder goes to the first cores, and cores that get
@@ -65,6 +67,7 @@ impl Acceptor {
             paused_until_ms: 0,
             gate,
             open: true,
+            blocked: false,
         }
     }
 
@@ -78,7 +81,14 @@ impl Acceptor {
         if !self.open || !self.waiting.is_empty() || now_ms < self.paused_until_ms {
             return;
         }
-        while self.outstanding < self.share {
+        // No more than there is room for: the rest queue in the backlog.
+        let wanted = self.gate.room(self.share);
+        let blocked = wanted == 0 && self.outstanding == 0;
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            self.gate.note_waiting(blocked);
+        }
+        while self.outstanding < wanted {
             ring.accept(self.number, self.socket.as_raw_fd());
             self.outstanding += 1;
         }
@@ -101,6 +111,8 @@ impl Acceptor {
                 Ok(())
             }
             Ok(_) => Ok(()),
+            // Closing the socket ends the accepts that are outstanding.
+            Err(_) if !self.open => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(()),
             Err(error) => {
@@ -124,6 +136,14 @@ impl Acceptor {
             }
             Admission::Full => None,
         }
+    }
+
+    /// True when something waits that can be done now: looked at before the core sleeps.
+    pub fn is_ready(&self, now_ms: u64) -> bool {
+        self.open
+            && (self.blocked || !self.waiting.is_empty())
+            && now_ms >= self.paused_until_ms
+            && self.gate.has_room()
     }
 
     /// When to look again although nothing happened in between.

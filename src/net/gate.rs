@@ -49,15 +49,18 @@ impl Gate {
 
     /// Asks for one connection at a time in milliseconds of the server's clock.
     pub fn admit(&self, now_ms: u64) -> Admission {
-        let granted = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+        if !self.has_room() {
+            return Admission::Full;
+        }
+        if let Err(due_us) = self.pace(now_ms.saturating_mul(1000)) {
+            return Admission::Later((due_us - BURST_US).div_ceil(1000));
+        }
+        // Two cores may see the last place: who comes second has lost a token of the rate at most.
+        let granted = self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
             (open < self.open_max).then_some(open + 1)
         });
         if granted.is_err() {
             return Admission::Full;
-        }
-        if let Err(due_us) = self.pace(now_ms.saturating_mul(1000)) {
-            self.open.fetch_sub(1, Ordering::AcqRel);
-            return Admission::Later((due_us - BURST_US).div_ceil(1000));
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         Admission::Granted
@@ -80,16 +83,27 @@ impl Gate {
 
     /// A granted connection has ended. True when others may be waiting for its place.
     pub fn release(&self) -> bool {
-        self.open.fetch_sub(1, Ordering::AcqRel);
-        self.waiting.load(Ordering::Acquire) > 0
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// True while there is a free place.
+    pub fn has_room(&self) -> bool {
+        self.open.load(Ordering::SeqCst) < self.open_max
+    }
+
+    /// Free places, at most `most`.
+    pub fn room(&self, most: u32) -> u32 {
+        let free = self.open_max.saturating_sub(self.open.load(Ordering::SeqCst));
+        most.min(u32::try_from(free).unwrap_or(u32::MAX))
     }
 
     /// Counts an accepted connection that waits for its place, or no longer does.
     pub fn note_waiting(&self, more: bool) {
         if more {
-            self.waiting.fetch_add(1, Ordering::AcqRel);
+            self.waiting.fetch_add(1, Ordering::SeqCst);
         } else {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
     }
 

@@ -5,6 +5,12 @@
 
 use crate::proto::stanza::Type;
 
+/// Bytes that may wait for one shard; beyond it stanzas for that shard are refused. Far above what
+/// makes the sender stop reading, so it only holds where one turn brings a flood.
+pub const ENVELOPE_BYTES_MAX: usize = 64 * 1024 * 1024;
+// Places are kept in 32 bits.
+const _: () = assert!(ENVELOPE_BYTES_MAX < u32::MAX as usize / 2);
+
 /// Where in the bytes something stands.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
@@ -53,6 +59,12 @@ impl Envelopes {
     /// Bytes that they hold.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// True when a stanza of that size, with its addresses, still fits.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        const ADDRESSES: usize = 4096;
+        self.bytes.len() + bytes + ADDRESSES <= ENVELOPE_BYTES_MAX
     }
 
     /// How many there are.

@@ -16,6 +16,24 @@ pub struct Stamp<'a> {
     pub to: Option<&'a str>,
 }
 
+/// What stamping adds to a stanza at most, apart from addresses and declarations.
+const OVERHEAD_BYTES: usize = 64;
+
+/// How many bytes [`relay`] appends at most.
+pub fn relayed_bytes(stanza: &Stanza<'_>, stamp: Stamp<'_>) -> usize {
+    let escaped = |text: &str| 6 * text.len() + 16;
+    let declared: usize = match stanza.head.header_prefixes_used {
+        0 => 0,
+        _ => stanza.scope.bindings().map(|(_, prefix, uri)| prefix.len() + escaped(uri)).sum(),
+    };
+    stanza.bytes.len()
+        + stamp.from.len()
+        + stamp.to.map_or(0, str::len)
+        + stanza.scope.lang().map_or(0, escaped)
+        + declared
+        + OVERHEAD_BYTES
+}
+
 /// Appends the stanza with its addresses stamped.
 pub fn relay(stanza: &Stanza<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let bytes = stanza.bytes;

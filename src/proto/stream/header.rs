@@ -9,6 +9,11 @@ use crate::xml::scan::Head;
 use crate::xml::scan::StreamScope;
 use crate::xml::write::escape_attribute;
 
+/// Bytes of prefixes and namespaces that a stream header may bind; ten times what any client does.
+pub const HEADER_BINDING_BYTES_MAX: usize = 1024;
+/// Bytes of `xml:lang` of a stream header; the longest registered language tags have about 35.
+pub const HEADER_LANG_BYTES_MAX: usize = 64;
+
 /// What a client's stream header asks for.
 #[derive(Debug)]
 pub struct ClientHeader<'a> {
@@ -36,6 +41,12 @@ pub fn client_header<'a>(
             "the default namespace of a client's stream is jabber:client",
         ));
     }
+    if is_heavy(scope) {
+        return Err(StreamError::because(
+            StreamCondition::PolicyViolation,
+            "the stream header declares too much",
+        ));
+    }
     let to = head.attribute(bytes, b"to").map(|to| to.decoded(bytes));
     let Some(to) = to.filter(|to| serves(to)) else {
         return Err(StreamError::new(StreamCondition::HostUnknown));
@@ -48,6 +59,13 @@ pub fn client_header<'a>(
         ));
     }
     Ok(ClientHeader { to })
+}
+
+/// What a header declares is repeated on every stanza that is relayed, so it must be small.
+fn is_heavy(scope: &StreamScope) -> bool {
+    let bindings: usize = scope.bindings().map(|(_, prefix, uri)| prefix.len() + uri.len()).sum();
+    bindings > HEADER_BINDING_BYTES_MAX
+        || scope.lang().is_some_and(|lang| lang.len() > HEADER_LANG_BYTES_MAX)
 }
 
 /// RFC 6120 section 4.7.5: two numbers, of which the first is at least 1; what is above 1.0 is

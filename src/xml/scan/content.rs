@@ -2,7 +2,9 @@
 
 use super::engine;
 use super::engine::Engine;
+use super::engine::Place;
 use super::engine::Step;
+use super::engine::Stop;
 use super::error::Malformed;
 use super::error::ScanError;
 use super::names;
@@ -10,6 +12,7 @@ use super::simd;
 use super::simd::Vector;
 use super::tables::Open;
 use super::tables::State;
+use super::tables::Tables;
 
 impl<V: Vector> Engine<'_, V> {
     /// Text up to the next `<`, where it returns. The text began at `mark`.
@@ -20,8 +23,51 @@ impl<V: Vector> Engine<'_, V> {
             if self.byte(pos) == Some(b'<') {
                 return Ok(pos);
             }
-            pos = self.text_other(pos)?;
+            pos = self.place().text_other(pos)?;
         }
+    }
+
+    /// Behind `</`: the name must be that of the innermost open element.
+    #[inline(always)]
+    pub(super) fn end_tag(&mut self, start: usize) -> Step {
+        let Some(&open) = self.tables.open.last() else {
+            return Err(Malformed::EndTag.into());
+        };
+        let end = start + usize::from(open.name_len);
+        if self.byte(end) == Some(b'>') && self.repeats(open, start) {
+            close(self.tables);
+            return Ok(end + 1);
+        }
+        self.place().end_tag(open, start, end)
+    }
+
+    /// The name of `open` stands at `start` again. Short names are compared without a call.
+    #[inline(always)]
+    fn repeats(&self, open: Open, start: usize) -> bool {
+        let len = usize::from(open.name_len);
+        let opened = open.start as usize;
+        let (Some(a), Some(b)) = (
+            self.input.get(opened..opened + len),
+            self.input.get(start..start + len),
+        ) else {
+            return false;
+        };
+        match len {
+            4..=8 => words::<4>(a, b),
+            9..=16 => words::<8>(a, b),
+            _ => a == b,
+        }
+    }
+}
+
+impl<V: Vector> Place<'_, V> {
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.input.get(at).copied()
+    }
+
+    fn suspend(&mut self, state: State, pos: usize) -> Step {
+        self.tables.suspend(state, pos);
+        Err(Stop::More)
     }
 
     /// In text, at what is neither plain ASCII nor markup.
@@ -89,21 +135,8 @@ impl<V: Vector> Engine<'_, V> {
         }
     }
 
-    /// Behind `</`: the name must be that of the innermost open element.
-    #[inline(always)]
-    pub(super) fn end_tag(&mut self, start: usize) -> Step {
-        let Some(&open) = self.tables.open.last() else {
-            return Err(Malformed::EndTag.into());
-        };
-        let end = start + usize::from(open.name_len);
-        if self.byte(end) == Some(b'>') && self.repeats(open, start) {
-            return self.close(end + 1);
-        }
-        self.end_tag_slow(open, start, end)
-    }
-
     /// An end tag that is not yet whole, or has white space in it, or is wrong.
-    fn end_tag_slow(&mut self, open: Open, start: usize, end: usize) -> Step {
+    fn end_tag(&mut self, open: Open, start: usize, end: usize) -> Step {
         let opened = open.start as usize;
         let name = self.input.get(opened..opened + usize::from(open.name_len));
         let name = name.unwrap_or_default();
@@ -124,41 +157,24 @@ impl<V: Vector> Engine<'_, V> {
     pub(super) fn end_space(&mut self, pos: usize) -> Step {
         let pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
         match self.byte(pos) {
-            Some(b'>') => self.close(pos + 1),
+            Some(b'>') => {
+                close(self.tables);
+                Ok(pos + 1)
+            }
             Some(_) => Err(Malformed::EndTag.into()),
             None => self.suspend(State::EndSpace, pos),
         }
     }
+}
 
-    /// Takes the innermost element off; `end` is behind its end tag.
-    #[inline(always)]
-    fn close(&mut self, end: usize) -> Step {
-        let tables = &mut *self.tables;
-        if let Some(open) = tables.open.pop() {
-            tables.bindings.truncate(usize::from(open.bindings));
-        }
-        if tables.default_depth > tables.open.len() {
-            tables.default_depth = 0;
-        }
-        Ok(end)
+/// Takes the innermost element off.
+#[inline(always)]
+fn close(tables: &mut Tables) {
+    if let Some(open) = tables.open.pop() {
+        tables.bindings.truncate(usize::from(open.bindings));
     }
-
-    /// The name of `open` stands at `start` again. Short names are compared without a call.
-    #[inline(always)]
-    fn repeats(&self, open: Open, start: usize) -> bool {
-        let len = usize::from(open.name_len);
-        let opened = open.start as usize;
-        let (Some(a), Some(b)) = (
-            self.input.get(opened..opened + len),
-            self.input.get(start..start + len),
-        ) else {
-            return false;
-        };
-        match len {
-            4..=8 => words::<4>(a, b),
-            9..=16 => words::<8>(a, b),
-            _ => a == b,
-        }
+    if tables.default_depth > tables.open.len() {
+        tables.default_depth = 0;
     }
 }
 

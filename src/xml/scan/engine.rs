@@ -36,6 +36,10 @@ impl<E: Into<ScanError>> From<E> for Stop {
 pub(super) type Step = Result<usize, Stop>;
 
 /// A scan under way. `Scan::run` is the entry.
+///
+/// Everything on the ordinary way is inlined into that, and works in registers. Whatever is out of
+/// the ordinary is called with a [`Place`] made for the call: a function that borrowed the engine
+/// itself would drive it into memory.
 pub(super) struct Engine<'a, V> {
     pub(super) vector: V,
     pub(super) input: &'a [u8],
@@ -47,6 +51,14 @@ pub(super) struct Engine<'a, V> {
     pub(super) tables: &'a mut Tables,
     pub(super) limits: &'a Limits,
     pub(super) scope: &'a StreamScope,
+}
+
+/// What a step out of the ordinary needs.
+pub(super) struct Place<'a, V> {
+    pub(super) vector: V,
+    pub(super) input: &'a [u8],
+    pub(super) tables: &'a mut Tables,
+    pub(super) limits: &'a Limits,
 }
 
 /// The element at the front of `input`, begun or to be begun.
@@ -141,6 +153,13 @@ impl<V: Vector> Engine<'_, V> {
         find_value_end, value, VALUE
     }
 
+    /// For a step out of the ordinary.
+    #[inline(always)]
+    pub(super) fn place(&mut self) -> Place<'_, V> {
+        let Self { vector, input, limits, .. } = *self;
+        Place { vector, input, tables: self.tables, limits }
+    }
+
     /// The byte at a position, if it has arrived.
     #[inline(always)]
     pub(super) fn byte(&self, at: usize) -> Option<u8> {
@@ -154,25 +173,21 @@ impl<V: Vector> Engine<'_, V> {
         Err(Stop::More)
     }
 
-    /// Scans to the end of the top-level element, or of the stream header's tag.
+    /// Scans to the end of the top-level element, or of the stream header's tag. Neither leaves
+    /// anything open.
     #[inline(always)]
     fn element(&mut self, start: usize) -> Step {
         let mut pos = start;
-        if matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
-            self.tables.head.first_child = None;
-            self.tables.head.children = 0;
-            self.tables.head.header_prefixes_used = 0;
-            self.tables.head.inherits_default = false;
-        } else {
+        if !matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
             pos = self.resume()?;
-            if self.is_done() {
+            if self.tables.open.is_empty() {
                 return Ok(pos);
             }
             pos = self.text(pos)?;
         }
         loop {
             pos = self.markup(pos)?;
-            if self.is_done() {
+            if self.tables.open.is_empty() {
                 return Ok(pos);
             }
             self.tables.mark = pos;
@@ -180,17 +195,12 @@ impl<V: Vector> Engine<'_, V> {
         }
     }
 
-    #[inline(always)]
-    fn is_done(&self) -> bool {
-        self.tables.open.is_empty() || self.tables.in_header
-    }
-
     /// At a `<`.
     #[inline(always)]
     fn markup(&mut self, pos: usize) -> Step {
         match self.byte(pos + 1) {
             Some(b'/') => self.end_tag(pos + 2),
-            Some(b'!') => self.declaration(pos),
+            Some(b'!') => self.place().declaration(pos),
             Some(b'?') => Err(Restricted::ProcessingInstruction.into()),
             Some(_) if self.tables.open.len() >= self.limits.depth_max => Err(Limit::Depth.into()),
             Some(_) => {
@@ -214,12 +224,12 @@ impl<V: Vector> Engine<'_, V> {
             | State::StreamEndSpace
             | State::Text => return Ok(pos),
             State::TextReference => {
-                let pos = self.reference(State::TextReference, pos)?;
+                let pos = self.place().reference(State::TextReference, pos)?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
             State::Cdata => {
-                let pos = self.cdata(pos)?;
+                let pos = self.place().cdata(pos)?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
@@ -229,12 +239,12 @@ impl<V: Vector> Engine<'_, V> {
                 return Ok(pos);
             }
             State::EndSpace => {
-                let pos = self.end_space(pos)?;
+                let pos = self.place().end_space(pos)?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
             State::ElementName => {
-                let (end, prefix_len) = self.name_slow(State::ElementName, pos)?;
+                let (end, prefix_len) = self.place().name(State::ElementName, pos)?;
                 self.element_named(end, prefix_len);
                 end
             }
@@ -243,15 +253,15 @@ impl<V: Vector> Engine<'_, V> {
             State::Slash => pos - 1,
             State::AttributeName => {
                 let start = self.tables.mark;
-                let (end, prefix_len) = self.name_slow(State::AttributeName, pos)?;
+                let (end, prefix_len) = self.place().name(State::AttributeName, pos)?;
                 self.attribute_named(start, end, prefix_len)?;
                 self.late_value(State::Equals, end)?
             }
             state @ (State::Equals | State::Quote) => self.late_value(state, pos)?,
-            State::Value => self.value(pos)?,
+            State::Value => self.value(pos, self.tables.quote)?,
             State::ValueReference => {
-                let pos = self.reference(State::ValueReference, pos)?;
-                self.value(pos)?
+                let pos = self.place().reference(State::ValueReference, pos)?;
+                self.value(pos, self.tables.quote)?
             }
         };
         let pos = self.attributes(pos)?;

@@ -1,6 +1,6 @@
 //! References: the five predefined entities, and characters by number.
 
-use super::engine::Engine;
+use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
 use super::error::Limit;
@@ -17,12 +17,29 @@ use super::tables::Tables;
 /// Beyond the last code point: where a number stops to grow.
 const CODE_OVERFLOW: u32 = 0x11_0000;
 
-impl<V: Vector> Engine<'_, V> {
+impl<V: Vector> Place<'_, V> {
     /// A reference from its `&` on, or, resumed, from `pos` on; returns the position behind it.
     /// `state` is to be resumed where the bytes run out.
     pub(super) fn reference(&mut self, state: State, pos: usize) -> Step {
+        if tables_idle(self.tables)
+            && let Some(end) = predefined(self.input, pos)
+        {
+            return Ok(end);
+        }
         scan_reference(self.tables, self.input, self.limits.name_max(), state, pos)
     }
+}
+
+/// No reference has been begun.
+fn tables_idle(tables: &Tables) -> bool {
+    tables.stage == Stage::Ampersand
+}
+
+/// One of the five, if it stands whole at `pos`.
+fn predefined(input: &[u8], pos: usize) -> Option<usize> {
+    const ALL: [&[u8]; 5] = [b"&lt;", b"&gt;", b"&amp;", b"&apos;", b"&quot;"];
+    let rest = input.get(pos..)?;
+    ALL.iter().find(|entity| rest.starts_with(entity)).map(|entity| pos + entity.len())
 }
 
 fn scan_reference(

@@ -2,6 +2,7 @@
 
 use super::bind;
 use super::engine::Engine;
+use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
 use super::error::Limit;
@@ -40,23 +41,16 @@ impl<V: Vector> Engine<'_, V> {
     /// A name; returns the position behind it and the length of the prefix.
     #[inline(always)]
     fn name(&mut self, state: State, start: usize) -> Result<(usize, usize), Stop> {
-        if self.byte(start).is_some_and(names::starts_name_ascii) {
-            let end = self.find_name_end(start);
-            let is_whole = self
-                .byte(end)
-                .is_some_and(|byte| byte < 0x80 && byte != b':');
-            if is_whole && end - start <= self.limits.name_max() {
-                return Ok((end, 0));
-            }
+        let end = self.find_name_end(start);
+        // Of the characters of a name, those up to `9` may not begin one.
+        let is_started = end > start && self.byte(start).is_some_and(|byte| byte > b'9');
+        let is_whole = self.byte(end).is_some_and(|byte| byte < 0x80 && byte != b':');
+        if is_started && is_whole && end - start <= self.limits.name_max() {
+            return Ok((end, 0));
         }
         self.tables.mark = start;
         self.tables.prefix_len = 0;
-        self.name_slow(state, start)
-    }
-
-    /// A name with a prefix, or other than ASCII, or not yet whole: from `pos` on.
-    pub(super) fn name_slow(&mut self, state: State, pos: usize) -> Result<(usize, usize), Stop> {
-        slow_name(self.tables, self.input, self.limits.name_max(), state, pos)
+        self.place().name(state, start)
     }
 
     /// Behind the element name or an attribute; to the end of the tag.
@@ -96,7 +90,7 @@ impl<V: Vector> Engine<'_, V> {
         self.attribute_named(start, end, prefix_len)?;
         if let Some(&[b'=', quote @ (b'\'' | b'"')]) = self.input.get(end..end + 2) {
             open_value(self.tables, end + 2, quote);
-            return self.value(end + 2);
+            return self.value(end + 2, quote);
         }
         self.late_value(State::Equals, end)
     }
@@ -105,7 +99,7 @@ impl<V: Vector> Engine<'_, V> {
     #[inline(always)]
     pub(super) fn late_value(&mut self, state: State, pos: usize) -> Step {
         let pos = opening(self.tables, self.input, state, pos)?;
-        self.value(pos)
+        self.value(pos, self.tables.quote)
     }
 
     /// Enters the attribute, unless the tag has it already.
@@ -143,37 +137,16 @@ impl<V: Vector> Engine<'_, V> {
 
     /// In a value, whose beginning the attribute knows; returns the position behind its quote.
     #[inline(always)]
-    pub(super) fn value(&mut self, mut pos: usize) -> Step {
+    pub(super) fn value(&mut self, mut pos: usize, quote: u8) -> Step {
         loop {
             pos = self.find_value_end(pos);
-            if self.byte(pos) == Some(self.tables.quote) {
+            if self.byte(pos) == Some(quote) {
                 if let Some(attribute) = self.tables.head.attributes.last_mut() {
                     attribute.end = pos as u32;
                 }
                 return Ok(pos + 1);
             }
-            pos = self.value_other(pos)?;
-        }
-    }
-
-    /// In a value, at what is neither plain ASCII nor its end.
-    fn value_other(&mut self, pos: usize) -> Step {
-        match self.byte(pos) {
-            Some(b'\'' | b'"') => Ok(pos + 1),
-            Some(b'<') => Err(Malformed::Value.into()),
-            Some(byte @ (b'&' | b'\t' | b'\r' | b'\n')) => {
-                if let Some(attribute) = self.tables.head.attributes.last_mut() {
-                    attribute.escaped = true;
-                }
-                if byte == b'&' {
-                    self.reference(State::ValueReference, pos)
-                } else {
-                    Ok(pos + 1)
-                }
-            }
-            Some(0x80..) => self.wide::<{ simd::VALUE_WIDE }>(State::Value, pos),
-            Some(_) => Err(Malformed::Character.into()),
-            None => self.suspend(State::Value, pos),
+            pos = self.place().value_other(pos)?;
         }
     }
 
@@ -203,7 +176,7 @@ impl<V: Vector> Engine<'_, V> {
         }
         if is_empty {
             tables.bindings.truncate(outer_bindings);
-        } else {
+        } else if !tables.in_header {
             tables.open.push(Open {
                 start: tables.tag.start as u32,
                 name_len: tables.tag.name_len as u16,
@@ -211,6 +184,37 @@ impl<V: Vector> Engine<'_, V> {
             });
         }
         Ok(end)
+    }
+}
+
+impl<V: Vector> Place<'_, V> {
+    /// A name with a prefix, or other than ASCII, or not yet whole: from `pos` on.
+    pub(super) fn name(&mut self, state: State, pos: usize) -> Result<(usize, usize), Stop> {
+        slow_name(self.tables, self.input, self.limits.name_max(), state, pos)
+    }
+
+    /// In a value, at what is neither plain ASCII nor its end.
+    fn value_other(&mut self, pos: usize) -> Step {
+        match self.input.get(pos).copied() {
+            Some(b'\'' | b'"') => Ok(pos + 1),
+            Some(b'<') => Err(Malformed::Value.into()),
+            Some(byte @ (b'&' | b'\t' | b'\r' | b'\n')) => {
+                if let Some(attribute) = self.tables.head.attributes.last_mut() {
+                    attribute.escaped = true;
+                }
+                if byte == b'&' {
+                    self.reference(State::ValueReference, pos)
+                } else {
+                    Ok(pos + 1)
+                }
+            }
+            Some(0x80..) => self.wide::<{ simd::VALUE_WIDE }>(State::Value, pos),
+            Some(_) => Err(Malformed::Character.into()),
+            None => {
+                self.tables.suspend(State::Value, pos);
+                Err(Stop::More)
+            },
+        }
     }
 }
 

@@ -81,10 +81,17 @@ class Client(ClientXMPP):
 
     async def own_presence(self):
         """The echo of the own presence: from here on the server delivers to this resource."""
+        others = []
         while True:
             presence = await self.next_presence()
             if presence["from"] == self.boundjid and presence["type"] == "available":
-                return presence
+                break
+            others.append(presence)
+        # What came before it, of other resources, is for the test to read.
+        while not self.presences.empty():
+            others.append(self.presences.get_nowait())
+        for presence in others:
+            self.presences.put_nowait(presence)
 
     async def logout(self):
         if self.transport is not None:
