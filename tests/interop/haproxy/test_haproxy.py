@@ -4,7 +4,7 @@ import pytest
 
 from harness.haproxy import HAProxy
 from harness.listener import Listener
-from harness.wire import Closed, Wire
+from harness.wire import FOOTER, Closed, Wire
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 VERSIONS = {"v1": "send-proxy", "v2": "send-proxy-v2"}
@@ -61,7 +61,12 @@ def test_health_checks(start_server, start_haproxy, version, stream_checks):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_headers_address_counts_for_limits_and_log(start_server, start_haproxy, closing, version):
-    server = start_server(listeners=[behind("starttls", max_connections_per_ip=1)], accounts=ACCOUNTS)
+    server = start_server(
+        listeners=[behind("starttls", max_connections_per_ip=1)],
+        accounts=ACCOUNTS,
+        # Addresses of clients are in the log at this level only.
+        sections={"general": {"loglevel": "debug"}},
+    )
     address = start_haproxy(server, version).address
     near = closing(Wire(address, source=NEAR))
     near.open()
@@ -75,6 +80,9 @@ def test_the_headers_address_counts_for_limits_and_log(start_server, start_hapro
     for wire in (near, far):
         wire.secure(server.certificate.context(), starttls=True)
         wire.login("juliet", "secret")
+        wire.send(FOOTER)
+        wire.to_end()
+    server.terminate()
     assert NEAR in server.log() and FAR in server.log()
 
 

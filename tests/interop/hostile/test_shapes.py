@@ -99,7 +99,7 @@ RUBBISH = {
     "http": (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "not-well-formed"),
     "tls": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), "not-well-formed"),
     "proxy": (b"PROXY TCP4 10.0.0.1 10.0.0.2 4711 5222\r\n" + HEADER, "not-well-formed"),
-    "every byte": (bytes(range(256)) * 40, "not-well-formed"),
+    "every byte": (bytes(range(256)) * 40, "not-well-formed unsupported-encoding"),
     "mismatched tags": (HEADER + b"<a></b>", "not-well-formed"),
     "bad utf-8": (HEADER + b"<iq>\xff\xfe</iq>", "not-well-formed unsupported-encoding"),
     "comment": (HEADER + b"<!-- hidden -->", "restricted-xml"),

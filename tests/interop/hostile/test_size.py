@@ -69,10 +69,10 @@ def test_strangers_get_less(start_server, closing, said):
 
 
 def test_unfinished_stanzas_together_have_a_bound(start_server, closing):
-    """All of one user and thus on one core: 4 times 300 kB do not fit into 1 MiB."""
+    """All of one user and thus on one core: 8 times 300 kB do not fit into 1 MiB."""
     memory, each = 1 << 20, 300_000
     server = start_server(accounts=ACCOUNTS, sections={"runtime": {"partial_stanza_memory": memory}})
-    wires = [closing(Wire(server.listeners[0].address)) for _ in range(4)]
+    wires = [closing(Wire(server.listeners[0].address)) for _ in range(8)]
     for wire in wires:
         wire.login("juliet", "secret")
     for wire in wires:
