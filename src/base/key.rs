@@ -39,7 +39,10 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let key = Key { slot: u32::MAX, generation: Key::next_generation(41) };
+        let key = Key {
+            slot: u32::MAX,
+            generation: Key::next_generation(41),
+        };
         assert_eq!(Key::from_u64(key.as_u64() | (7 << 56)), key);
         assert_eq!(Key::next_generation((1 << GENERATION_BITS) - 1), 0);
     }

@@ -14,6 +14,7 @@ use crate::base::key::Key;
 use crate::config::Who;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
+use crate::listeners::mail::Addressed;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Purpose;
 use crate::listeners::mail::Waiting;
@@ -50,13 +51,23 @@ impl Shard {
     }
 
     /// PLAIN: what does the store hold of this user?
-    pub(super) fn find_password(&mut self, ring: &mut Ring, key: Key, user: &str, password: Secret) {
+    pub(super) fn find_password(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        user: &str,
+        password: Secret,
+    ) {
         self.look_up(ring, key, user, Purpose::Password(password));
     }
 
     fn look_up(&mut self, ring: &mut Ring, key: Key, user: &str, purpose: Purpose) {
-        let Some(host) = self.host_of(key) else { return };
-        let request = Request::Lookup { id: AccountId::from_prepared(user, &host) };
+        let Some(host) = self.host_of(key) else {
+            return;
+        };
+        let request = Request::Lookup {
+            id: AccountId::from_prepared(user, &host),
+        };
         let outside = self.outside.clone();
         let user: Box<str> = user.into();
         let reply = Box::new(move |found| {
@@ -84,8 +95,12 @@ impl Shard {
         key: Key,
         answer: impl FnOnce(&mut Negotiation, &mut Vec<u8>) -> Order,
     ) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let Stage::Negotiating(negotiation) = &mut connection.stage else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let Stage::Negotiating(negotiation) = &mut connection.stage else {
+            return;
+        };
         let order = answer(negotiation, &mut connection.out);
         self.resume(ring, key, order);
     }
@@ -97,6 +112,15 @@ impl Shard {
             Note::Derived(key, keys) => self.give_keys(ring, key, keys.as_ref()),
             Note::Checked(key, right) => self.give_verdict(ring, key, right),
             Note::Registered(waiting, result) => self.registered(ring, &waiting, result),
+            Note::Unregistered(key, back) => {
+                let to = back
+                    .from
+                    .as_deref()
+                    .map(reply::attribute)
+                    .unwrap_or_default();
+                let condition = StanzaCondition::ResourceConstraint;
+                self.refuse_registration(key, (back.target.as_deref(), &to, &back.id), condition);
+            }
             Note::Status(request) => self.report(request),
             Note::Stop(drain_ms) => self.stop(ring, drain_ms),
         }
@@ -110,7 +134,9 @@ impl Shard {
         purpose: Purpose,
         found: Result<Response, StoreError>,
     ) {
-        let Some(host) = self.host_of(key) else { return };
+        let Some(host) = self.host_of(key) else {
+            return;
+        };
         let Ok(Response::Credentials(stored)) = found else {
             tracing::error!("the store did not answer a login");
             return self.answer_login(ring, key, |negotiation, out| {
@@ -119,7 +145,9 @@ impl Shard {
         };
         let id = AccountId::from_prepared(user, &host);
         let settings = Rc::clone(&self.settings);
-        let Some(connection) = self.desk.slab.get(key) else { return };
+        let Some(connection) = self.desk.slab.get(key) else {
+            return;
+        };
         let rules = settings.auth(settings.listener(connection.listener), &host);
         let (policy, decoys) = (&rules.password, &settings.decoys);
         match purpose {
@@ -165,17 +193,27 @@ impl Shard {
     fn give_keys(&mut self, ring: &mut Ring, key: Key, keys: Option<&ScramKeys>) {
         let nonce = hex(&self.random_bytes::<NONCE_BYTES>());
         let keys = keys.ok_or(Failure::NotAuthorized);
-        self.answer_login(ring, key, |negotiation, out| negotiation.keys(keys, &nonce, out));
+        self.answer_login(ring, key, |negotiation, out| {
+            negotiation.keys(keys, &nonce, out)
+        });
     }
 
     fn give_verdict(&mut self, ring: &mut Ring, key: Key, right: bool) {
-        let verdict = if right { Ok(()) } else { Err(Failure::NotAuthorized) };
-        self.answer_login(ring, key, |negotiation, out| negotiation.checked(verdict, out));
+        let verdict = if right {
+            Ok(())
+        } else {
+            Err(Failure::NotAuthorized)
+        };
+        self.answer_login(ring, key, |negotiation, out| {
+            negotiation.checked(verdict, out)
+        });
     }
 
     pub(super) fn admit_anonymous(&mut self, ring: &mut Ring, key: Key) {
         let user = anonymous_user(self.random_bytes::<ANONYMOUS_RANDOM_BYTES>());
-        self.answer_login(ring, key, |negotiation, out| negotiation.admitted(&user, out));
+        self.answer_login(ring, key, |negotiation, out| {
+            negotiation.admitted(&user, out)
+        });
     }
 
     /// XEP-0077 before login.
@@ -186,7 +224,9 @@ impl Shard {
         query: &Element,
         set: bool,
     ) {
-        let Some(host) = self.host_of(key) else { return };
+        let Some(host) = self.host_of(key) else {
+            return;
+        };
         let result = if set {
             register::read(query, &host)
                 .and_then(|ask| self.may_register(key, &host, &ask).map(|()| Some(ask)))
@@ -195,7 +235,13 @@ impl Shard {
         };
         match result {
             Ok(Some(ask)) => {
-                let waiting = Waiting { connection: key, ask, id, from: None, target: None };
+                let waiting = Waiting {
+                    connection: key,
+                    ask,
+                    id,
+                    from: None,
+                    target: None,
+                };
                 self.ask(waiting);
             }
             Ok(None) => {
@@ -220,7 +266,11 @@ impl Shard {
             return Err(StanzaCondition::Forbidden);
         }
         let (Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id)) = ask;
-        let who = Who { node: id.user(), domain: id.host(), resource: "" };
+        let who = Who {
+            node: id.user(),
+            domain: id.host(),
+            resource: "",
+        };
         if !self.settings.config.allows(&rules.access.value, host, who) {
             return Err(StanzaCondition::Forbidden);
         }
@@ -258,25 +308,46 @@ impl Shard {
         let host = match &waiting.ask {
             Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id) => id.host().to_owned(),
         };
-        let Some(connection) = self.desk.slab.get(key) else { return };
-        let policy = settings.auth(settings.listener(connection.listener), &host).password.clone();
+        let Some(connection) = self.desk.slab.get(key) else {
+            return;
+        };
+        let policy = settings
+            .auth(settings.listener(connection.listener), &host)
+            .password
+            .clone();
         let salts: Salts = std::array::from_fn(|_| self.random_bytes());
         let created_at = self.facts.unix_seconds;
         let store = self.store.clone();
         let outside = self.outside.clone();
         let back = self.outside.clone();
-        let job = move || {
-            let request = match &waiting.ask {
-                Ask::Create(id, password) => policy
-                    .credentials(password.expose(), &salts)
-                    .map(|credentials| Request::Create { id: id.clone(), credentials, created_at }),
-                Ask::Change(id, password) => policy
-                    .credentials(password.expose(), &salts)
-                    .map(|credentials| Request::SetCredentials { id: id.clone(), credentials }),
-                Ask::Remove(id) => Ok(Request::Delete { id: id.clone() }),
+        // Whoever asks gets an answer, also where there is no room for the question.
+        let busy = Box::new(Addressed {
+            id: waiting.id.clone(),
+            from: waiting.from.clone(),
+            target: waiting.target.clone(),
+        });
+        let refused = busy.clone();
+        let job =
+            move || {
+                let request =
+                    match &waiting.ask {
+                        Ask::Create(id, password) => policy
+                            .credentials(password.expose(), &salts)
+                            .map(|credentials| Request::Create {
+                                id: id.clone(),
+                                credentials,
+                                created_at,
+                            }),
+                        Ask::Change(id, password) => policy
+                            .credentials(password.expose(), &salts)
+                            .map(|credentials| Request::SetCredentials {
+                                id: id.clone(),
+                                credentials,
+                            }),
+                        Ask::Remove(id) => Ok(Request::Delete { id: id.clone() }),
+                    };
+                (request, waiting)
             };
-            (request, waiting)
-        };
         let taken = self.work.submit(job, move |done| {
             let Ok((request, waiting)) = done else { return };
             let waiting = Box::new(waiting);
@@ -288,11 +359,12 @@ impl Shard {
             let reply = Box::new(move |result| {
                 let _ = back.send(Note::Registered(waiting, result));
             });
-            // A store that is too busy gives no answer; the client asks again.
-            let _ = store.submit(request, reply);
+            if store.submit(request, reply).is_err() {
+                let _ = outside.send(Note::Unregistered(key, busy));
+            }
         });
         if taken.is_err() {
-            tracing::warn!("a registration was dropped: too many password hashes are waiting");
+            let _ = self.outside.send(Note::Unregistered(key, refused));
         }
     }
 
@@ -303,7 +375,11 @@ impl Shard {
         result: Result<Response, StoreError>,
     ) {
         let key = waiting.connection;
-        let to = waiting.from.as_deref().map(reply::attribute).unwrap_or_default();
+        let to = waiting
+            .from
+            .as_deref()
+            .map(reply::attribute)
+            .unwrap_or_default();
         let from = waiting.target.as_deref();
         let condition = match result {
             Ok(Response::Done) => None,
@@ -329,7 +405,12 @@ impl Shard {
         let hash = self.sessions.hash(bare);
         let user = self.sessions.user(hash, bare);
         let keys: Vec<Key> = user
-            .map(|user| user.sessions().iter().map(|session| session.connection).collect())
+            .map(|user| {
+                user.sessions()
+                    .iter()
+                    .map(|session| session.connection)
+                    .collect()
+            })
             .unwrap_or_default();
         for key in keys {
             let error = StreamError::because(

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::base::key::Key;
 use crate::config::access::Who;
 use crate::jid::Jid;
+use crate::listeners::connection::Connection;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Session;
 use crate::listeners::connection::Stage;
@@ -13,8 +14,10 @@ use crate::listeners::mail::Handover;
 use crate::listeners::mail::Moved;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
+use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::carry;
+use crate::modules::presence;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Found as Element;
 use crate::proto::c2s::negotiate::Negotiation;
@@ -27,12 +30,15 @@ use crate::proto::stanza::reply;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::route::owner;
+use crate::session::table::Session as Replaced;
 use crate::xml::scan::Found;
+use crate::xml::scan::Head;
 use crate::xml::scan::HeaderFound;
 use crate::xml::scan::Limit;
 use crate::xml::scan::Limits;
 use crate::xml::scan::ScanError;
 use crate::xml::scan::Scanner;
+use crate::xml::scan::StreamScope;
 
 /// The stream error that answers what the scanner refused.
 pub fn stream_error(error: ScanError) -> StreamError {
@@ -74,7 +80,11 @@ impl Shard {
         scanner: &mut Scanner,
         input: &[u8],
     ) -> usize {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return input.len();
+        };
+        let bound = self.settings.listener(connection.listener).outbound_buffer;
+        let bound = bound.saturating_sub(connection.in_flight as usize);
         let mut out = std::mem::take(&mut connection.out);
         if out.capacity() == 0 {
             out = self.desk.pool.take();
@@ -82,6 +92,12 @@ impl Shard {
         let mut at = 0;
         let mut last = Order::Go;
         while at < input.len() {
+            if out.len() > bound {
+                // It asks and does not read.
+                self.desk.ends.push((key, EndReason::SlowReader));
+                at = input.len();
+                break;
+            }
             let rest = input.get(at..).unwrap_or_default();
             match self.next(key, &mut negotiation, scanner, rest, &mut out) {
                 Next::More => break,
@@ -98,7 +114,9 @@ impl Shard {
                 }
             }
         }
-        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return input.len();
+        };
         connection.held = negotiation.awaits();
         connection.out = out;
         connection.stage = Stage::Negotiating(negotiation);
@@ -116,9 +134,15 @@ impl Shard {
         input: &[u8],
         out: &mut Vec<u8>,
     ) -> Next {
-        let id = if negotiation.expects_header() { self.stream_id() } else { String::new() };
+        let id = if negotiation.expects_header() {
+            self.stream_id()
+        } else {
+            String::new()
+        };
         let settings = Rc::clone(&self.settings);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return Next::More };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return Next::More;
+        };
         let listener = settings.listener(connection.listener);
         let limits = if negotiation.user().is_some() && !negotiation.expects_header() {
             &listener.limits
@@ -128,13 +152,25 @@ impl Shard {
         let offer = settings.offer(listener, negotiation.host(), connection.is_local());
         let refused = |error| Next::Ordered(0, Order::End(stream_error(error)));
         if negotiation.expects_header() {
+            // White space behind the element that ended the old stream belongs to that one.
+            let space = input
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count();
+            if space > 0 && !negotiation.host().is_empty() && !scanner.is_midway() {
+                return Next::Skip(space);
+            }
             return match scanner.scan_header(limits, input) {
                 Ok(HeaderFound::More) => Next::More,
                 Ok(HeaderFound::Header { end }) => {
                     connection.scope = scanner.take_scope(input);
                     let scope = connection.scope.clone();
                     let bytes = input.get(..end).unwrap_or_default();
-                    let found = Element { bytes, head: scanner.head(), scope: &scope };
+                    let found = Element {
+                        bytes,
+                        head: scanner.head(),
+                        scope: &scope,
+                    };
                     Next::Ordered(end, negotiation.header(&offer, found, &id, out))
                 }
                 Err(error) => refused(error),
@@ -147,7 +183,11 @@ impl Shard {
             Ok(Found::StreamEnd { end }) => Next::Ordered(end, Order::Finish),
             Ok(Found::Element { end }) => {
                 let bytes = input.get(..end).unwrap_or_default();
-                let found = Element { bytes, head: scanner.head(), scope: &scope };
+                let found = Element {
+                    bytes,
+                    head: scanner.head(),
+                    scope: &scope,
+                };
                 Next::Ordered(end, negotiation.element(&offer, found, out))
             }
             Err(error) => refused(error),
@@ -192,8 +232,7 @@ impl Shard {
     /// Carries out the order that an answer led to, and goes on with what waited for it.
     pub(super) fn resume(&mut self, ring: &mut Ring, key: Key, order: Order) {
         if let Some(connection) = self.desk.slab.get_mut(key) {
-            connection.held =
-                matches!(&connection.stage, Stage::Negotiating(n) if n.awaits());
+            connection.held = matches!(&connection.stage, Stage::Negotiating(n) if n.awaits());
         }
         self.desk.touch(key);
         // RFC 6120 leaves the clock to us: each result of an exchange begins a new step.
@@ -226,7 +265,10 @@ impl Shard {
 
     /// Opens the session where its user is owned.
     fn bind(&mut self, ring: &mut Ring, key: Key, user: Jid, resource: Option<Box<str>>) {
-        let shard = owner(self.sessions.hash(user.bare()), self.settings.hosts.shards());
+        let shard = owner(
+            self.sessions.hash(user.bare()),
+            self.settings.hosts.shards(),
+        );
         if shard == self.number() {
             return self.bind_here(ring, key, &user, resource.as_deref());
         }
@@ -241,41 +283,79 @@ impl Shard {
     pub(super) fn run_movers(&mut self) {
         let waiting = std::mem::take(&mut self.movers);
         for (key, user, resource) in waiting {
-            let Some(connection) = self.desk.slab.get_mut(key) else { continue };
+            let Some(connection) = self.desk.slab.get_mut(key) else {
+                continue;
+            };
             if matches!(connection.stage, Stage::Ending) {
                 continue;
             }
             let busy = connection.sending
                 || connection.receiving != Receiving::Idle
                 || connection.outbound_bytes() > 0
-                || connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty());
+                || connection
+                    .tls
+                    .as_ref()
+                    .is_some_and(|tls| !tls.send.is_empty());
             if busy {
                 self.movers.push((key, user, resource));
             } else {
                 connection.dirty = false;
-                let shard = owner(self.sessions.hash(user.bare()), self.settings.hosts.shards());
+                let shard = owner(
+                    self.sessions.hash(user.bare()),
+                    self.settings.hosts.shards(),
+                );
                 self.move_to(shard, key, user, resource);
             }
         }
     }
 
     fn move_to(&mut self, shard: usize, key: Key, user: Jid, resource: Option<Box<str>>) {
-        let Some(mut connection) = self.desk.slab.remove(key) else { return };
+        let Some(mut connection) = self.desk.slab.remove(key) else {
+            return;
+        };
         connection.alarm = Default::default();
-        let partial = connection.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+        let partial = connection
+            .partial
+            .as_ref()
+            .map_or(0, |partial| partial.bytes.len());
         self.partial_bytes = self.partial_bytes.saturating_sub(partial);
-        let moved = Moved { connection, user, resource };
-        self.desk.mesh.filling(shard).handovers.push(Handover::Bind(Box::new(moved)));
+        let moved = Moved {
+            connection,
+            user,
+            resource,
+        };
+        self.desk
+            .mesh
+            .filling(shard)
+            .handovers
+            .push(Handover::Bind(Box::new(moved)));
     }
 
     /// A connection arrives from another shard to be bound here.
-    pub(super) fn take_over(&mut self, ring: &mut Ring, moved: Moved) {
-        let Moved { connection, user, resource } = moved;
-        let partial = connection.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+    pub(super) fn arrive_here(&mut self, connection: Connection) -> Key {
+        let partial = connection
+            .partial
+            .as_ref()
+            .map_or(0, |partial| partial.bytes.len());
         self.partial_bytes += partial;
         let key = self.desk.slab.insert(connection);
         self.arm_timer(key);
-        self.bind_here(ring, key, &user, resource.as_deref());
+        key
+    }
+
+    /// Opens its session and goes on with what it has sent meanwhile.
+    pub(super) fn take_over(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        user: &Jid,
+        resource: Option<&str>,
+    ) {
+        if self.stop_by_ms > 0 {
+            let error = StreamError::new(StreamCondition::SystemShutdown);
+            return self.end_with(ring, key, EndReason::Shutdown, error);
+        }
+        self.bind_here(ring, key, user, resource);
         self.feed(ring, key, &[]);
         self.listen_on(ring, key);
     }
@@ -283,9 +363,13 @@ impl Shard {
     fn bind_here(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
         let result = self.open_session(key, user, resource);
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         connection.held = false;
-        let Stage::Negotiating(negotiation) = &mut connection.stage else { return };
+        let Stage::Negotiating(negotiation) = &mut connection.stage else {
+            return;
+        };
         match result {
             Ok(full) => {
                 negotiation.bound(Ok(full.as_str()), &mut connection.out);
@@ -324,7 +408,11 @@ impl Shard {
         let full = Jid::new(user.node(), user.domain(), Some(&prepared));
         let full = full.map_err(|_| StanzaCondition::BadRequest)?;
         let settings = Rc::clone(&self.settings);
-        let listener = self.desk.slab.get(key).map(|connection| connection.listener);
+        let listener = self
+            .desk
+            .slab
+            .get(key)
+            .map(|connection| connection.listener);
         let listener = settings.listener(listener.ok_or(StanzaCondition::InternalServerError)?);
         let who = Who {
             node: user.node().unwrap_or_default(),
@@ -337,17 +425,22 @@ impl Shard {
         }
         let most = config.sessions_max(user.domain(), who).finite();
         let most = most.map_or(usize::MAX, |most| most as usize);
-        let bound = self.sessions.bind(user.bare(), &prepared, key, most);
-        for replaced in bound.replaced {
-            self.replace_session(replaced, user.bare());
+        for replaced in self.sessions.bind(user.bare(), &prepared, key, most) {
+            self.make_room(user, &replaced);
         }
         self.shape(key, config.rate(&listener.shaper, user.domain(), who));
         Ok(full)
     }
 
-    /// A session that had to make room: its connection ends with `conflict` (RFC 6120 7.7.2.2).
-    fn replace_session(&mut self, connection: Key, _bare: &str) {
-        self.desk.ends.push((connection, EndReason::Replaced));
+    /// A session that had to make room: who saw it is told, its connection ends with `conflict`
+    /// (RFC 6120 section 7.7.2.2).
+    fn make_room(&mut self, user: &Jid, session: &Replaced) {
+        if let Ok(full) = Jid::new(user.node(), user.domain(), Some(&session.resource)) {
+            presence::ended(&mut self.scene(), full.as_str(), user.bare(), session);
+        }
+        self.desk
+            .ends
+            .push((session.connection, EndReason::Replaced));
     }
 
     /// Handles the stanzas of a session; returns how many bytes are done with.
@@ -359,7 +452,9 @@ impl Shard {
         scanner: &mut Scanner,
         input: &[u8],
     ) -> usize {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return input.len();
+        };
         let scope = connection.scope.clone();
         let number = connection.listener;
         let settings = Rc::clone(&self.settings);
@@ -387,7 +482,7 @@ impl Shard {
         &mut self,
         key: Key,
         session: &Session,
-        (scanner, limits, scope): (&mut Scanner, &Limits, &crate::xml::scan::StreamScope),
+        (scanner, limits, scope): (&mut Scanner, &Limits, &StreamScope),
         input: &[u8],
         at: &mut usize,
     ) -> Result<bool, StreamError> {
@@ -407,7 +502,9 @@ impl Shard {
                         Err(NoStanza::Unsupported) => {
                             return Err(StreamError::new(StreamCondition::UnsupportedStanzaType));
                         }
-                        Err(NoStanza::Malformed) => self.malformed(key, session, bytes),
+                        Err(NoStanza::Malformed) => {
+                            self.malformed(key, session, (bytes, scanner.head()));
+                        }
                     }
                     *at += end;
                 }
@@ -448,19 +545,25 @@ impl Shard {
         Ok(())
     }
 
-    /// RFC 6120 section 8.3: a stanza that makes no sense gets `bad-request`, whatever it was.
-    fn malformed(&mut self, key: Key, session: &Session, bytes: &[u8]) {
-        let parsed = crate::xml::element::Element::parse(bytes, ns::CLIENT, &[]);
-        let Some(out) =
-            crate::modules::pipeline::Outbox::output(&mut self.desk, key, reply::ERROR_BYTES)
-        else {
+    /// RFC 6120 section 8.3: a stanza that makes no sense gets `bad-request`, unless it is an answer.
+    fn malformed(&mut self, key: Key, session: &Session, (bytes, head): (&[u8], &Head)) {
+        let attribute = |name| {
+            head.attribute(bytes, name)
+                .map(|found| found.decoded(bytes))
+        };
+        if matches!(attribute(b"type").as_deref(), Some("error" | "result")) {
             return;
+        }
+        let element = if head.name.local.of(bytes) == b"presence" {
+            "presence"
+        } else {
+            "iq"
         };
-        let (element, id, from) = match &parsed {
-            Ok(stanza) => (stanza.name(), stanza.attr("id"), stanza.attr("to")),
-            Err(_) => ("iq", None, None),
-        };
-        let why = (StanzaCondition::BadRequest, "");
-        reply::error_parts(element, from, session.attribute(), id, why, out);
+        let (id, to) = (attribute(b"id"), attribute(b"to"));
+        if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+            let why = (StanzaCondition::BadRequest, "");
+            let (to, id) = (to.as_deref(), id.as_deref());
+            reply::error_parts(element, to, session.attribute(), id, why, out);
+        }
     }
 }

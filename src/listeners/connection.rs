@@ -15,8 +15,8 @@ use crate::base::timer_wheel::Alarm;
 use crate::base::token_bucket::TokenBucket;
 use crate::jid::Jid;
 use crate::listeners::settings::Settings;
-use crate::proto::c2s::negotiate::Negotiation;
 use crate::net::tls::TlsStream;
+use crate::proto::c2s::negotiate::Negotiation;
 use crate::xml::scan::Scanner;
 use crate::xml::scan::StreamScope;
 
@@ -30,10 +30,8 @@ pub enum Receiving {
     Idle,
     /// One read.
     Once,
-    /// Reads until cancelled.
+    /// Reads until the end.
     Many,
-    /// Reads whose cancellation is under way.
-    Cancelling,
 }
 
 /// What a connection is doing.
@@ -206,7 +204,10 @@ impl Connection {
     /// It keeps memory that only speeds up the next stanza.
     pub fn holds_spare_memory(&self) -> bool {
         (self.out.is_empty() && self.out.capacity() > 0)
-            || self.tls.as_ref().is_some_and(|tls| tls.send.is_empty() && tls.send.capacity() > 0)
+            || self
+                .tls
+                .as_ref()
+                .is_some_and(|tls| tls.send.is_empty() && tls.send.capacity() > 0)
     }
 
     /// Gives that memory back.

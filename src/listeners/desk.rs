@@ -62,6 +62,8 @@ pub struct Desk {
     pub ends: Vec<(Key, EndReason)>,
     /// Spare output buffers.
     pub pool: Pool,
+    /// What is written is not the recipient's doing: who has no room for it is not cut.
+    pub spares: bool,
 }
 
 impl Desk {
@@ -75,6 +77,7 @@ impl Desk {
             dirty: Vec::new(),
             ends: Vec::new(),
             pool: Pool::default(),
+            spares: false,
         }
     }
 
@@ -101,6 +104,9 @@ impl Outbox for Desk {
         }
         let bound = self.settings.listener(connection.listener).outbound_buffer;
         if connection.outbound_bytes() + bytes > bound {
+            if self.spares {
+                return None;
+            }
             connection.cut = true;
             self.ends.push((key, EndReason::SlowReader));
             return None;
@@ -116,7 +122,9 @@ impl Outbox for Desk {
     }
 
     fn largest(&self, key: Key) -> usize {
-        self.slab.get(key).map_or(0, |connection| self.bound(connection))
+        self.slab
+            .get(key)
+            .map_or(0, |connection| self.bound(connection))
     }
 
     fn mail(&mut self, shard: usize) -> &mut Envelopes {

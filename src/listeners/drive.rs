@@ -13,11 +13,11 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Handover;
 use crate::listeners::mail::Mail;
+use crate::listeners::mail::Moved;
 use crate::listeners::shard::Shard;
 use crate::modules::pipeline::arrive;
 use crate::net::ring::Buffers;
 use crate::net::ring::Event;
-use crate::net::ring::Received;
 use crate::net::ring::Ring;
 use crate::proto::proxy::BadHeader;
 use crate::proto::stream::error::StreamCondition;
@@ -26,6 +26,8 @@ use crate::proto::stream::error::StreamError;
 /// Bytes of stanzas for one other shard that may be held back because its mailbox is full. Beyond
 /// it this shard reads no more from its own connections until the other has caught up.
 const MAIL_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Answers from other threads that are taken in within one turn.
+const NOTES_PER_TURN_MAX: usize = 1024;
 /// How long to wait before a full mailbox is tried again.
 const MAILBOX_RETRY: Duration = Duration::from_millis(1);
 /// Time between two log lines about the same trouble, in milliseconds.
@@ -33,7 +35,10 @@ const LOG_EVERY_MS: u64 = 1_000;
 
 impl Shard {
     /// Runs until the server stops.
-    #[expect(clippy::disallowed_methods, reason = "a core without its ring cannot go on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a core without its ring cannot go on"
+    )]
     pub fn drive(mut self, mut ring: Ring, mut buffers: Buffers) {
         self.tell_time();
         loop {
@@ -69,22 +74,37 @@ impl Shard {
         if self.stashed.is_empty() || self.congested {
             return;
         }
-        for (key, buffer, length) in std::mem::take(&mut self.stashed) {
-            let armed = self.desk.slab.get(key).is_some_and(|c| c.receiving != Receiving::Idle);
-            let outcome = Received::Bytes(buffer, length);
-            self.event(ring, buffers, Event::Received { key, outcome, armed });
+        for (key, outcome) in std::mem::take(&mut self.stashed) {
+            let armed = self
+                .desk
+                .slab
+                .get(key)
+                .is_some_and(|c| c.receiving != Receiving::Idle);
+            self.event(
+                ring,
+                buffers,
+                Event::Received {
+                    key,
+                    outcome,
+                    armed,
+                },
+            );
         }
         for key in std::mem::take(&mut self.starved) {
             self.listen_on(ring, key);
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the driver is where time comes in")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the driver is where time comes in"
+    )]
     fn tell_time(&mut self) {
         // 0 means "none" wherever a time is kept.
         self.desk.now_ms = self.epoch.elapsed().as_millis() as u64 + 1;
-        self.facts.unix_seconds =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.facts.unix_seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
     }
 
     fn sleep(&mut self, ring: &mut Ring, flushed: bool) -> std::io::Result<()> {
@@ -94,7 +114,10 @@ impl Shard {
         let busy = !self.desk.mesh.is_idle()
             || !self.desk.dirty.is_empty()
             || !self.desk.ends.is_empty()
-            || self.acceptors.iter().any(|acceptor| acceptor.is_ready(now_ms));
+            || self
+                .acceptors
+                .iter()
+                .any(|acceptor| acceptor.is_ready(now_ms));
         let patience = match (busy, flushed) {
             (true, _) => Some(Duration::ZERO),
             (false, false) => Some(MAILBOX_RETRY),
@@ -107,29 +130,38 @@ impl Shard {
 
     fn patience(&self) -> Option<Duration> {
         let now_ms = self.desk.now_ms;
-        let accepts = self.acceptors.iter().filter_map(|acceptor| acceptor.due_ms(now_ms));
+        let accepts = self
+            .acceptors
+            .iter()
+            .filter_map(|acceptor| acceptor.due_ms(now_ms));
         let stop = (self.stop_by_ms > 0).then_some(self.stop_by_ms);
-        let due_ms = accepts.chain(self.wheel.next_deadline()).chain(stop).min()?;
+        let due_ms = accepts
+            .chain(self.wheel.next_deadline())
+            .chain(stop)
+            .min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)))
     }
 
     fn is_done(&self) -> bool {
-        self.stop_by_ms > 0
-            && (self.desk.slab.is_empty() || self.desk.now_ms >= self.stop_by_ms)
+        self.stop_by_ms > 0 && (self.desk.slab.is_empty() || self.desk.now_ms >= self.stop_by_ms)
     }
 
     fn event(&mut self, ring: &mut Ring, buffers: &mut Buffers, event: Event) {
         match event {
             Event::Accepted { listener, result } => self.accepted(listener, result),
-            Event::Received { key, outcome, armed } => {
-                let handled = catch_unwind(AssertUnwindSafe(|| {
-                    self.received(ring, buffers, key, outcome, armed);
-                }));
-                if handled.is_err() {
-                    self.survive(ring, key);
-                }
+            Event::Received {
+                key,
+                outcome,
+                armed,
+            } => {
+                self.received(ring, buffers, key, outcome, armed);
             }
-            Event::Sent { key, buffer, from, result } => {
+            Event::Sent {
+                key,
+                buffer,
+                from,
+                result,
+            } => {
                 self.sent(ring, key, buffer, from, result);
             }
             Event::Woken => {}
@@ -137,11 +169,16 @@ impl Shard {
     }
 
     /// The handling of one connection's bytes panicked: that connection ends, the shard lives.
-    fn survive(&mut self, ring: &mut Ring, key: Key) {
-        tracing::error!(shard = self.number(), "handling a connection failed; it is closed");
+    pub(super) fn survive(&mut self, ring: &mut Ring, key: Key) {
+        tracing::error!(
+            shard = self.number(),
+            "handling a connection failed; it is closed"
+        );
         if let Some(connection) = self.desk.slab.get_mut(key) {
+            // Whatever it was doing, the socket is shut down before it is closed.
             connection.receiving = Receiving::Many;
         }
+        self.sessions.unbind_connection(key);
         self.close(ring, key, EndReason::Fault);
     }
 
@@ -172,7 +209,11 @@ impl Shard {
                 let number = acceptor.number();
                 let serving = self.settings.listener(number).acceptors.len();
                 let shards = self.settings.hosts.shards();
-                let shard = if serving < shards { self.next_shard(shards) } else { self.number() };
+                let shard = if serving < shards {
+                    self.next_shard(shards)
+                } else {
+                    self.number()
+                };
                 if shard == self.number() {
                     self.begin(ring, admitted.socket, admitted.peer, number);
                 } else {
@@ -192,12 +233,22 @@ impl Shard {
     }
 
     fn read_mail(&mut self, ring: &mut Ring) {
-        while let Some((sender, mut mail)) = self.desk.mesh.receive() {
-            self.open_mail(ring, &mut mail);
-            self.desk.mesh.recycle(sender, mail);
+        // One batch of each shard a turn, so that what it leads to is sent before more is taken in.
+        for sender in 0..self.desk.mesh.shards() {
+            if let Some(mut mail) = self.desk.mesh.receive(sender) {
+                self.open_mail(ring, &mut mail);
+                self.desk.mesh.recycle(sender, mail);
+            }
         }
-        while let Some(note) = self.desk.mesh.receive_outside() {
-            self.note(ring, note);
+        for _ in 0..NOTES_PER_TURN_MAX {
+            let Some(note) = self.desk.mesh.receive_outside() else {
+                break;
+            };
+            let key = note.connection();
+            let handled = catch_unwind(AssertUnwindSafe(|| self.note(ring, note)));
+            if let (Err(_), Some(key)) = (handled, key) {
+                self.survive(ring, key);
+            }
         }
     }
 
@@ -207,7 +258,20 @@ impl Shard {
                 Handover::Accepted(socket, peer, number) => {
                     self.begin(ring, socket, peer, number);
                 }
-                Handover::Bind(moved) => self.take_over(ring, *moved),
+                Handover::Bind(moved) => {
+                    let Moved {
+                        connection,
+                        user,
+                        resource,
+                    } = *moved;
+                    let key = self.arrive_here(connection);
+                    let handled = catch_unwind(AssertUnwindSafe(|| {
+                        self.take_over(ring, key, &user, resource.as_deref());
+                    }));
+                    if handled.is_err() {
+                        self.survive(ring, key);
+                    }
+                }
             }
         }
         let mut scene = self.scene();
@@ -220,7 +284,9 @@ impl Shard {
         let now_ms = self.desk.now_ms;
         while let Some(report) = self.wheel.pop(now_ms) {
             let key = Key::from_u64(report.key);
-            let Some(connection) = self.desk.slab.get_mut(key) else { continue };
+            let Some(connection) = self.desk.slab.get_mut(key) else {
+                continue;
+            };
             if connection.alarm.rings(report) {
                 self.look_after(ring, key);
                 self.arm_timer(key);
@@ -231,7 +297,9 @@ impl Shard {
     /// One of a connection's times may have come.
     fn look_after(&mut self, ring: &mut Ring, key: Key) {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if connection.stalled_since_ms > 0 && now_ms >= connection.stalled_since_ms + STALL_MS {
             self.desk.ends.push((key, EndReason::SlowReader));
             return;
@@ -243,8 +311,13 @@ impl Shard {
             connection.paced_until_ms = 0;
             self.listen_on(ring, key);
         }
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let idle_ms = self.settings.listener(connection.listener).hibernate_after_ms;
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let idle_ms = self
+            .settings
+            .listener(connection.listener)
+            .hibernate_after_ms;
         if let Some(idle_ms) = idle_ms
             && now_ms >= connection.active_ms + idle_ms
         {
@@ -253,11 +326,14 @@ impl Shard {
     }
 
     fn too_late(&mut self, ring: &mut Ring, key: Key) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         connection.deadline_ms = 0;
         match connection.stage {
             Stage::Ending => self.close(ring, key, EndReason::Timeout),
             Stage::Proxy(_) => {
+                self.proxy_failures[BadHeader::Missing.index()] += 1;
                 self.log_proxy_failure(key, BadHeader::Missing);
                 self.close(ring, key, EndReason::BadProxyHeader);
             }

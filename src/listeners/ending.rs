@@ -85,7 +85,9 @@ impl Shard {
         self.leave(key);
         let id = self.stream_id();
         let settings = Rc::clone(&self.settings);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         let stage = std::mem::replace(&mut connection.stage, Stage::Ending);
         // Before TLS on a direct TLS port nothing can be said.
         let mute = connection.tls.as_ref().is_some_and(|tls| !tls.established);
@@ -112,7 +114,9 @@ impl Shard {
     /// Answers the client's end of stream.
     pub fn end_finished(&mut self, ring: &mut Ring, key: Key) {
         self.leave(key);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if matches!(connection.stage, Stage::Ending) {
             return;
         }
@@ -127,11 +131,16 @@ impl Shard {
     fn finish(&mut self, ring: &mut Ring, key: Key, reason: EndReason, at_once: bool) {
         let now_ms = self.desk.now_ms;
         self.count_end(key, reason);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         connection.close_when_sent = at_once;
         connection.held = false;
         connection.deadline_ms = now_ms + LINGER_MS;
-        let bytes = connection.partial.take().map_or(0, |partial| partial.bytes.len());
+        let bytes = connection
+            .partial
+            .take()
+            .map_or(0, |partial| partial.bytes.len());
         self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
         if !connection.dirty {
             connection.dirty = true;
@@ -143,12 +152,13 @@ impl Shard {
 
     /// Takes the session of a connection out of the table and tells whoever has to know.
     pub fn leave(&mut self, key: Key) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if !connection.is_session() {
             return;
         }
-        let Stage::Session(session) = std::mem::replace(&mut connection.stage, Stage::Lent)
-        else {
+        let Stage::Session(session) = std::mem::replace(&mut connection.stage, Stage::Lent) else {
             return;
         };
         let bare = session.jid.bare().to_owned();
@@ -162,7 +172,9 @@ impl Shard {
     pub fn close(&mut self, ring: &mut Ring, key: Key, reason: EndReason) {
         self.leave(key);
         self.count_end(key, reason);
-        let Some(mut connection) = self.desk.slab.remove(key) else { return };
+        let Some(mut connection) = self.desk.slab.remove(key) else {
+            return;
+        };
         if connection.receiving != Receiving::Idle || connection.sending {
             // Ends what is armed in the ring, which would keep the socket open.
             let socket = socket2::SockRef::from(&connection.socket);
@@ -182,7 +194,9 @@ impl Shard {
     }
 
     pub(super) fn count_end(&mut self, key: Key, reason: EndReason) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if connection.ended {
             return;
         }
@@ -213,11 +227,16 @@ impl Shard {
     /// A peer that does not read is closed; what it was owed goes back to the senders.
     fn cut(&mut self, ring: &mut Ring, key: Key) {
         self.leave(key);
-        let owed = self.desk.slab.get_mut(key).map(|c| std::mem::take(&mut c.out));
-        self.close(ring, key, EndReason::SlowReader);
-        if let Some(owed) = owed {
-            self.give_back_owed(&owed);
-            self.desk.pool.give(owed);
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let owed = std::mem::take(&mut connection.out);
+        // What is under way comes back from the ring; of encrypted records nothing can be told.
+        if connection.sending && connection.tls.is_none() {
+            self.cut_in_flight.push(key);
         }
+        self.close(ring, key, EndReason::SlowReader);
+        self.give_back_owed(&owed, 0);
+        self.desk.pool.give(owed);
     }
 }

@@ -65,6 +65,17 @@ pub enum Purpose {
     Password(Secret),
 }
 
+/// How to answer a request.
+#[derive(Clone)]
+pub struct Addressed {
+    /// The id of the request.
+    pub id: Box<str>,
+    /// The full JID of the sender; none before login.
+    pub from: Option<Box<str>>,
+    /// The address that was asked, as written.
+    pub target: Option<Box<str>>,
+}
+
 /// Who waits for a registration, a change or a removal.
 pub struct Waiting {
     /// The connection.
@@ -79,6 +90,18 @@ pub struct Waiting {
     pub target: Option<Box<str>>,
 }
 
+impl Note {
+    /// The connection that it is about, if it is about one.
+    pub fn connection(&self) -> Option<Key> {
+        match self {
+            Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, _) => Some(*key),
+            Self::Registered(waiting, _) => Some(waiting.connection),
+            Self::Unregistered(key, _) => Some(*key),
+            Self::Status(_) | Self::Stop(_) => None,
+        }
+    }
+}
+
 /// What other threads tell a shard.
 pub enum Note {
     /// What the store holds of an account that a connection logs in to.
@@ -89,6 +112,8 @@ pub enum Note {
     Checked(Key, bool),
     /// What became of a registration.
     Registered(Box<Waiting>, Result<Response, StoreError>),
+    /// A registration could not even be tried: the id and addresses to answer with.
+    Unregistered(Key, Box<Addressed>),
     /// Somebody asks how things are.
     Status(StatusRequest),
     /// Stop: close every stream within so many milliseconds.

@@ -3,9 +3,11 @@
 //! Bytes are handled where they lie. Only an element that has not come in whole is copied, and only
 //! the part of it that is there.
 
-use std::rc::Rc;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::rc::Rc;
 
 use crate::base::key::Key;
 use crate::base::token_bucket::TokenBucket;
@@ -24,10 +26,11 @@ use crate::net::ring::Reception;
 use crate::net::ring::Ring;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::ns;
 use crate::proto::proxy::Addresses;
+use crate::proto::proxy::BadHeader;
 use crate::proto::proxy::Sniff;
 use crate::proto::proxy::sniff;
-use crate::proto::ns;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::xml::scan::StreamScope;
@@ -46,7 +49,10 @@ impl Shard {
         let settings = Rc::clone(&self.settings);
         let listener = settings.listener(number);
         let trusted = listener.trusted.is_empty()
-            || listener.trusted.iter().any(|network| network.contains(peer.ip()));
+            || listener
+                .trusted
+                .iter()
+                .any(|network| network.contains(peer.ip()));
         let stage = if listener.proxy {
             Stage::Proxy(Vec::new())
         } else {
@@ -55,6 +61,10 @@ impl Shard {
         let scope = StreamScope::ordinary(ns::CLIENT);
         let connection = Connection::new(socket, peer, number, stage, scope, now_ms);
         let key = self.desk.slab.insert(connection);
+        if self.stop_by_ms > 0 {
+            let error = StreamError::new(StreamCondition::SystemShutdown);
+            return self.end_with(ring, key, EndReason::Shutdown, error);
+        }
         if listener.proxy {
             if !trusted {
                 return self.close(ring, key, EndReason::BadProxyHeader);
@@ -70,7 +80,9 @@ impl Shard {
     /// The client's address is known: its limits hold, and the negotiation begins.
     fn welcome(&mut self, ring: &mut Ring, key: Key) -> bool {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return false };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return false;
+        };
         let listener = self.settings.listener(connection.listener);
         if let Some(addresses) = &listener.addresses {
             match addresses.admit(connection.peer.ip(), now_ms) {
@@ -92,11 +104,19 @@ impl Shard {
 
     /// Puts TLS on a connection; false where it cannot be.
     pub fn start_tls(&mut self, key: Key) -> bool {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return false };
-        let Some(server) = &self.settings.listener(connection.listener).tls else { return false };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return false;
+        };
+        let Some(server) = &self.settings.listener(connection.listener).tls else {
+            return false;
+        };
         match TlsStream::new(server) {
             Ok(stream) => {
-                let secured = Secured { stream, send: Vec::new(), established: false };
+                let secured = Secured {
+                    stream,
+                    send: Vec::new(),
+                    established: false,
+                };
                 connection.tls = Some(Box::new(secured));
                 true
             }
@@ -110,7 +130,9 @@ impl Shard {
     /// The clock of the next step of the negotiation starts.
     pub fn next_step(&mut self, key: Key) {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         let last_ms = connection.since_ms + PRE_AUTH_TOTAL_MS;
         let step_ms = self.settings.listener(connection.listener).state_timeout_ms;
         let due_ms = step_ms.map_or(last_ms, |step_ms| last_ms.min(now_ms + step_ms));
@@ -128,7 +150,9 @@ impl Shard {
     /// Asks the ring for a connection's bytes, unless that is not the time for it.
     pub fn listen_on(&mut self, ring: &mut Ring, key: Key) {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if connection.receiving != Receiving::Idle || connection.held {
             return;
         }
@@ -140,14 +164,21 @@ impl Shard {
                 }
                 let most = bucket.available(now_ms).clamp(1, BUFFER_BYTES as u64);
                 // With TLS a read is as large as the client's records are.
-                let most = if connection.tls.is_some() { BUFFER_BYTES as u64 } else { most };
+                let most = if connection.tls.is_some() {
+                    BUFFER_BYTES as u64
+                } else {
+                    most
+                };
                 Reception::Once(most as u32)
             }
             Some(_) | None if connection.is_session() => Reception::Many,
             Some(_) | None => Reception::Once(BUFFER_BYTES as u32),
         };
-        connection.receiving =
-            if how == Reception::Many { Receiving::Many } else { Receiving::Once };
+        connection.receiving = if how == Reception::Many {
+            Receiving::Many
+        } else {
+            Receiving::Once
+        };
         ring.receive(key, connection.fd(), how);
     }
 
@@ -167,15 +198,24 @@ impl Shard {
             connection.receiving = Receiving::Idle;
         }
         match outcome {
-            Received::Bytes(buffer, length) if self.congested => {
-                self.stashed.push((key, buffer, length));
+            // What came later must not overtake what waits.
+            outcome @ (Received::Bytes(..) | Received::End | Received::Failed(_))
+                if self.congested || !self.stashed.is_empty() =>
+            {
+                self.stashed.push((key, outcome));
             }
             Received::Bytes(buffer, length) => {
+                let mut handled = Ok(());
                 if let Some(connection) = self.desk.slab.get_mut(key) {
                     connection.active_ms = now_ms;
-                    self.arrived(ring, key, buffers.bytes(buffer, length));
+                    let bytes = buffers.bytes(&buffer, length);
+                    let arrived = AssertUnwindSafe(|| self.arrived(ring, key, bytes));
+                    handled = catch_unwind(arrived);
                 }
                 buffers.give_back(buffer);
+                if handled.is_err() {
+                    return self.survive(ring, key);
+                }
                 self.listen_on(ring, key);
             }
             Received::End => self.peer_closed(ring, key),
@@ -191,7 +231,12 @@ impl Shard {
 
     fn peer_closed(&mut self, ring: &mut Ring, key: Key) {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        if matches!(connection.stage, Stage::Proxy(_)) {
+            self.proxy_failures[BadHeader::Missing.index()] += 1;
+        }
         let reason = match connection.stage {
             Stage::Proxy(_) => EndReason::BadProxyHeader,
             Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent | Stage::Ending => {
@@ -214,7 +259,9 @@ impl Shard {
     }
 
     fn arrived(&mut self, ring: &mut Ring, key: Key, bytes: &mut [u8]) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         match &mut connection.stage {
             Stage::Ending => {
                 // Only the end of the peer's side still counts.
@@ -236,7 +283,9 @@ impl Shard {
     }
 
     fn sniffed(&mut self, ring: &mut Ring, key: Key, verdict: Sniff, bytes: &mut [u8]) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         match verdict {
             Sniff::More => connection.stage = Stage::Proxy(bytes.to_vec()),
             Sniff::Bad(kind) => {
@@ -261,7 +310,9 @@ impl Shard {
     }
 
     fn decrypt(&mut self, ring: &mut Ring, key: Key, bytes: &mut [u8]) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         let Some(tls) = &mut connection.tls else {
             return self.feed(ring, key, bytes);
         };
@@ -289,8 +340,12 @@ impl Shard {
     }
 
     fn handshake_progress(&mut self, key: Key, handshaking: bool) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let Some(tls) = &mut connection.tls else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let Some(tls) = &mut connection.tls else {
+            return;
+        };
         if handshaking || tls.established {
             return;
         }
@@ -306,8 +361,13 @@ impl Shard {
         self.leave(key);
         let now_ms = self.desk.now_ms;
         self.count_end(key, EndReason::TlsFailed);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let says = connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty());
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let says = connection
+            .tls
+            .as_ref()
+            .is_some_and(|tls| !tls.send.is_empty());
         if !says && !connection.sending {
             return self.close(ring, key, EndReason::TlsFailed);
         }
@@ -320,7 +380,9 @@ impl Shard {
     pub fn feed(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
         let waits = self.waits(key);
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if let Some(shaper) = &mut connection.shaper {
             shaper.take(now_ms, fresh.len() as u64);
         }
@@ -392,11 +454,22 @@ impl Shard {
         scanner: Option<crate::xml::scan::Scanner>,
     ) {
         let scanner = scanner.unwrap_or_else(|| self.spare_scanner());
-        self.keep_partial(ring, key, Box::new(Partial { bytes: bytes.to_vec(), scanner }));
+        self.keep_partial(
+            ring,
+            key,
+            Box::new(Partial {
+                bytes: bytes.to_vec(),
+                scanner,
+            }),
+        );
     }
 
     fn keep_partial(&mut self, ring: &mut Ring, key: Key, partial: Box<Partial>) {
-        let alive = self.desk.slab.get_mut(key).filter(|c| !matches!(c.stage, Stage::Ending));
+        let alive = self
+            .desk
+            .slab
+            .get_mut(key)
+            .filter(|c| !matches!(c.stage, Stage::Ending));
         match alive {
             Some(connection) if !partial.bytes.is_empty() => {
                 self.partial_bytes += partial.bytes.len();
@@ -405,28 +478,31 @@ impl Shard {
             Some(_) | None => self.give_scanner(partial.scanner),
         }
         let bound = self.settings.config.runtime.partial_stanza_memory as usize;
-        while self.partial_bytes > bound && self.cut_largest_partial(ring) {}
+        if self.partial_bytes > bound {
+            self.cut_largest_partials(ring, bound);
+        }
     }
 
-    /// The bytes of a connection that waits are more than its own bound: it is not listened to.
-    fn cut_largest_partial(&mut self, ring: &mut Ring) -> bool {
-        let size = |shard: &Self, key: &Key| {
-            let connection = shard.desk.slab.get(*key)?;
-            connection.partial.as_ref().map(|partial| partial.bytes.len())
-        };
-        let keys = self.desk.slab.keys();
-        let Some(largest) = keys.into_iter().max_by_key(|key| size(self, key)) else {
-            return false;
-        };
-        if size(self, &largest).is_none() {
-            return false;
-        }
+    /// The sum of partial elements is over its bound: the largest offenders are cut.
+    fn cut_largest_partials(&mut self, ring: &mut Ring, bound: usize) {
         let error = StreamError::because(
             StreamCondition::ResourceConstraint,
             "the server holds too many unfinished stanzas",
         );
-        self.end_with(ring, largest, EndReason::StreamError, error);
-        true
+        let size = |key: &Key| {
+            let partial = self.desk.slab.get(*key)?.partial.as_ref()?;
+            Some((partial.bytes.len(), *key))
+        };
+        let mut holders: Vec<(usize, Key)> =
+            self.desk.slab.keys().iter().filter_map(size).collect();
+        holders.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (_, key) in holders {
+            // Some room is made, so that the next read does not look for an offender again.
+            if self.partial_bytes <= bound / 8 * 7 {
+                break;
+            }
+            self.end_with(ring, key, EndReason::StreamError, error);
+        }
     }
 
     fn consume(
@@ -436,7 +512,9 @@ impl Shard {
         scanner: &mut crate::xml::scan::Scanner,
         input: &[u8],
     ) -> usize {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return input.len() };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return input.len();
+        };
         match std::mem::replace(&mut connection.stage, Stage::Lent) {
             Stage::Negotiating(negotiation) => {
                 self.negotiate(ring, key, negotiation, scanner, input)

@@ -7,6 +7,7 @@ use crate::listeners::shard::Shard;
 use crate::modules::bounce;
 use crate::net::ring::Ring;
 use crate::proto::ns;
+use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
 use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
@@ -30,7 +31,9 @@ impl Shard {
     /// Sends what is written for one connection, unless a send is under way.
     pub fn flush_one(&mut self, ring: &mut Ring, key: Key) {
         let now_ms = self.desk.now_ms;
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         connection.dirty = false;
         if connection.sending {
             return;
@@ -46,7 +49,12 @@ impl Shard {
                         return self.close(ring, key, EndReason::TlsFailed);
                     }
                     connection.out.clear();
-                    if self.settings.listener(connection.listener).hibernate_after_ms == Some(0) {
+                    if self
+                        .settings
+                        .listener(connection.listener)
+                        .hibernate_after_ms
+                        == Some(0)
+                    {
                         self.desk.pool.give(std::mem::take(&mut connection.out));
                     }
                 }
@@ -79,6 +87,10 @@ impl Shard {
     ) {
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else {
+            if let Some(place) = self.cut_in_flight.iter().position(|cut| *cut == key) {
+                self.cut_in_flight.swap_remove(place);
+                self.give_back_owed(&buffer, from + result.unwrap_or(0));
+            }
             return self.desk.pool.give(buffer);
         };
         let sent = match result {
@@ -99,12 +111,17 @@ impl Shard {
         connection.in_flight = 0;
         connection.stalled_since_ms = 0;
         self.keep_or_give(key, buffer);
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if std::mem::take(&mut connection.starttls_due) {
             return self.upgrade(ring, key);
         }
         if connection.outbound_bytes() > 0
-            || connection.tls.as_ref().is_some_and(|tls| !tls.send.is_empty())
+            || connection
+                .tls
+                .as_ref()
+                .is_some_and(|tls| !tls.send.is_empty())
         {
             self.flush_one(ring, key);
         } else {
@@ -115,8 +132,14 @@ impl Shard {
     /// With `hibernate_after` 0 a buffer goes back at every opportunity; otherwise the connection
     /// keeps it for its next stanza until it has been idle long enough.
     fn keep_or_give(&mut self, key: Key, mut buffer: Vec<u8>) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
-        let at_once = self.settings.listener(connection.listener).hibernate_after_ms == Some(0);
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let at_once = self
+            .settings
+            .listener(connection.listener)
+            .hibernate_after_ms
+            == Some(0);
         let place = match &mut connection.tls {
             Some(tls) => &mut tls.send,
             None => &mut connection.out,
@@ -131,7 +154,9 @@ impl Shard {
 
     /// Nothing is left to send: an ending connection is closed on our side.
     fn all_sent(&mut self, ring: &mut Ring, key: Key) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if !matches!(connection.stage, Stage::Ending) {
             return;
         }
@@ -144,17 +169,26 @@ impl Shard {
     }
 
     /// Messages that a connection could not take go where messages to an offline user go.
-    pub fn give_back_owed(&mut self, owed: &[u8]) {
+    /// `taken` bytes of it were handed to the kernel; a stanza that began among them may have arrived.
+    pub fn give_back_owed(&mut self, owed: &[u8], taken: usize) {
+        // A sender cannot be made to lose its stream by what its recipients do not read.
+        self.desk.spares = true;
         let scope = StreamScope::ordinary(ns::CLIENT);
-        let limits = Limits { stanza_bytes_max: usize::MAX, ..Limits::default() };
+        let limits = Limits {
+            stanza_bytes_max: usize::MAX,
+            ..Limits::default()
+        };
         let mut scanner = self.spare_scanner();
         scanner.reset();
         let mut at = 0;
         while let Some(rest) = owed.get(at..).filter(|rest| !rest.is_empty()) {
-            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else { break };
+            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
+                break;
+            };
             let bytes = rest.get(..end).unwrap_or_default();
             if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT)
-                && let Type::Message(MessageType::Chat | MessageType::Normal) = stanza.kind
+                && at >= taken
+                && is_owed(stanza.kind)
             {
                 let condition = StanzaCondition::ServiceUnavailable;
                 bounce::bounce(&mut self.scene(), bytes, stanza.kind, condition);
@@ -162,5 +196,15 @@ impl Shard {
             at += end;
         }
         self.give_scanner(scanner);
+        self.desk.spares = false;
     }
+}
+
+/// What somebody waits for, or an offline store would keep.
+fn is_owed(kind: Type) -> bool {
+    matches!(
+        kind,
+        Type::Message(MessageType::Chat | MessageType::Normal)
+            | Type::Iq(IqType::Get | IqType::Set)
+    )
 }

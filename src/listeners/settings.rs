@@ -9,13 +9,13 @@ use crate::auth::offer::AuthRules;
 use crate::auth::offer::Channel;
 use crate::auth::offer::PlainWithheld;
 use crate::base::address_limits::AddressLimits;
+use crate::config::Cidr;
 use crate::config::Config;
 use crate::config::listen::Common;
 use crate::config::listen::Listener as Configured;
 use crate::config::listen::ListenerKind;
 use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
-use crate::config::Cidr;
 use crate::net::gate::Gate;
 use crate::net::tls::TlsServer;
 use crate::proto::c2s::features::Offer;
@@ -78,7 +78,6 @@ pub struct Listener {
     hosts: Vec<HostOffer>,
 }
 
-
 /// Everything that is configured. Lives on: every shard (in an `Arc`).
 pub struct Settings {
     /// The file.
@@ -118,12 +117,19 @@ impl Settings {
             .zip(prepared)
             .map(|(listener, prepared)| Listener::new(&config, listener, prepared))
             .collect();
-        Self { config, hosts, decoys, listeners }
+        Self {
+            config,
+            hosts,
+            decoys,
+            listeners,
+        }
     }
 
     /// The listener of that number.
     pub fn listener(&self, number: u16) -> &Listener {
-        self.listeners.get(usize::from(number)).expect("listener numbers come from these settings")
+        self.listeners
+            .get(usize::from(number))
+            .expect("listener numbers come from these settings")
     }
 
     /// All listeners that are served.
@@ -139,22 +145,27 @@ impl Settings {
     /// Why a listener does not offer PLAIN to everybody in clear, to be said once at the start.
     pub fn plain_withheld(&self, listener: &Listener) -> Option<&'static str> {
         let offers = listener.hosts.iter().filter(|_| !listener.direct_tls);
-        offers.filter_map(|host| host.plain_withheld).map(PlainWithheld::text).next()
+        offers
+            .filter_map(|host| host.plain_withheld)
+            .map(PlainWithheld::text)
+            .next()
     }
 
     fn host<'a>(&self, listener: &'a Listener, host: &str) -> &'a HostOffer {
-        let place = self.hosts.names().position(|name| name == host).unwrap_or(0);
-        listener.hosts.get(place).expect("there is one offer per host and at least one host")
+        let place = self
+            .hosts
+            .names()
+            .position(|name| name == host)
+            .unwrap_or(0);
+        listener
+            .hosts
+            .get(place)
+            .expect("there is one offer per host and at least one host")
     }
 
     /// What is offered to a connection whose stream is for `host`; `local` where the other end of
     /// its socket is this machine.
-    pub fn offer<'a>(
-        &'a self,
-        listener: &'a Listener,
-        host: &str,
-        local: bool,
-    ) -> Offer<'a> {
+    pub fn offer<'a>(&'a self, listener: &'a Listener, host: &str, local: bool) -> Offer<'a> {
         let of_host = self.host(listener, host);
         Offer {
             hosts: self.hosts.as_slice(),
@@ -162,7 +173,11 @@ impl Settings {
             language: &self.config.general.language,
             starttls: listener.tls.is_some() && !listener.direct_tls,
             tls_required: listener.tls_required,
-            clear: if local { &of_host.clear_here } else { &of_host.clear },
+            clear: if local {
+                &of_host.clear_here
+            } else {
+                &of_host.clear
+            },
             secure: &of_host.secure,
             registration: of_host.registration,
             session: listener.session,
@@ -222,9 +237,18 @@ pub fn stanza_bytes_max(config: &Config, common: &Common) -> u64 {
 
 fn limits(config: &Config, common: &Common) -> (Limits, Limits) {
     let stanza = stanza_bytes_max(config, common).min(config.runtime.partial_stanza_memory);
-    let limits = Limits { stanza_bytes_max: stanza as usize, ..Limits::default() };
+    let limits = Limits {
+        stanza_bytes_max: stanza as usize,
+        ..Limits::default()
+    };
     let before = stanza.min(common.pre_auth_stanza_size);
-    (Limits { stanza_bytes_max: before as usize, ..limits }, limits)
+    (
+        Limits {
+            stanza_bytes_max: before as usize,
+            ..limits
+        },
+        limits,
+    )
 }
 
 fn addresses(common: &Common, hasher: std::hash::RandomState) -> Option<Arc<AddressLimits>> {
@@ -237,7 +261,9 @@ fn addresses(common: &Common, hasher: std::hash::RandomState) -> Option<Arc<Addr
 }
 
 fn host_offers(config: &Config, configured: &Configured, address: SocketAddr) -> Vec<HostOffer> {
-    let ListenerKind::C2s(c2s) = &configured.kind else { return Vec::new() };
+    let ListenerKind::C2s(c2s) = &configured.kind else {
+        return Vec::new();
+    };
     let allowed: Option<Vec<_>> = c2s
         .allowed_auth_methods
         .as_ref()

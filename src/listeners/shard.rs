@@ -21,7 +21,7 @@ use crate::modules::Asked;
 use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
-use crate::net::ring::BufferId;
+use crate::net::ring::Received;
 use crate::runtime::mesh::Mesh;
 use crate::runtime::mesh::Outside;
 use crate::runtime::waker::Waker;
@@ -97,9 +97,11 @@ pub struct Shard {
     /// Another shard is so far behind that nothing more is read for it.
     pub congested: bool,
     /// Reads that wait because another shard is too far behind.
-    pub stashed: Vec<(Key, BufferId, usize)>,
+    pub stashed: Vec<(Key, Received)>,
     /// Connections to listen on again when the reads that wait have given their buffers back.
     pub starved: Vec<Key>,
+    /// Connections that were cut while a send was under way, until its buffer comes back.
+    pub cut_in_flight: Vec<Key>,
     /// Stanzas received.
     pub stanzas_in: u64,
     /// When a bad PROXY header was last logged.
@@ -136,6 +138,7 @@ impl Shard {
             movers: Vec::new(),
             proxy_failures: [0; 6],
             congested: false,
+            cut_in_flight: Vec::new(),
             stashed: Vec::new(),
             starved: Vec::new(),
             stanzas_in: 0,
@@ -185,13 +188,17 @@ impl Shard {
     /// Bytes that nobody can guess.
     pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
-        self.random.fill(&mut bytes).expect("the kernel's random numbers do not fail");
+        self.random
+            .fill(&mut bytes)
+            .expect("the kernel's random numbers do not fail");
         bytes
     }
 
     /// Has the wheel look at a connection at the earliest of its deadlines.
     pub fn arm_timer(&mut self, key: Key) {
-        let Some(connection) = self.desk.slab.get_mut(key) else { return };
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         if let Some(due_ms) = connection.due_ms(&self.settings) {
             self.wheel.arm(&mut connection.alarm, key.as_u64(), due_ms);
         }

@@ -30,7 +30,9 @@ impl Slab {
     }
 
     fn place(&mut self, slot: u32) -> Option<&mut Place> {
-        self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)
+        self.chunks
+            .get_mut(slot as usize / CHUNK)?
+            .get_mut(slot as usize % CHUNK)
     }
 
     /// Puts a connection in and names it.
@@ -42,12 +44,20 @@ impl Slab {
         self.count += 1;
         let place = self.place(slot).expect("free places are in the slab");
         place.connection = Some(connection);
-        Key { slot, generation: place.generation }
+        Key {
+            slot,
+            generation: place.generation,
+        }
     }
 
     fn grow(&mut self) {
         let first = (self.chunks.len() * CHUNK) as u32;
-        let chunk = (0..CHUNK).map(|_| Place { generation: 0, connection: None }).collect();
+        let chunk = (0..CHUNK)
+            .map(|_| Place {
+                generation: 0,
+                connection: None,
+            })
+            .collect();
         self.chunks.push(chunk);
         // Popped from the end: low slots first, so that few chunks are touched.
         self.free.extend((first..first + CHUNK as u32).rev());
@@ -64,7 +74,10 @@ impl Slab {
 
     /// The connection, unless it is gone.
     pub fn get(&self, key: Key) -> Option<&Connection> {
-        let place = self.chunks.get(key.slot as usize / CHUNK)?.get(key.slot as usize % CHUNK)?;
+        let place = self
+            .chunks
+            .get(key.slot as usize / CHUNK)?
+            .get(key.slot as usize % CHUNK)?;
         if place.generation != key.generation {
             return None;
         }
@@ -86,10 +99,17 @@ impl Slab {
 
     /// The names of all connections, for what concerns them all.
     pub fn keys(&self) -> Vec<Key> {
-        let places = self.chunks.iter().flat_map(|chunk| chunk.iter()).enumerate();
+        let places = self
+            .chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .enumerate();
         places
             .filter(|(_, place)| place.connection.is_some())
-            .map(|(slot, place)| Key { slot: slot as u32, generation: place.generation })
+            .map(|(slot, place)| Key {
+                slot: slot as u32,
+                generation: place.generation,
+            })
             .collect()
     }
 }

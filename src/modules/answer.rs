@@ -51,19 +51,34 @@ pub fn account<O: Outbox>(
     bare: &str,
 ) {
     if let Type::Iq(kind @ (IqType::Get | IqType::Set)) = stanza.kind {
-        let to = if bare == sender.bare { To::OwnAccount } else { To::Account };
+        let to = if bare == sender.bare {
+            To::OwnAccount
+        } else {
+            To::Account
+        };
         request(scene, sender, stanza, kind, (to, bare));
     }
 }
 
 /// A request of another shard's user to an account of this one.
 pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
-    let Type::Iq(kind @ (IqType::Get | IqType::Set)) = envelope.kind else { return };
+    let Type::Iq(kind @ (IqType::Get | IqType::Set)) = envelope.kind else {
+        return;
+    };
     let parsed = Element::parse(envelope.stanza, ns::CLIENT, &[]).ok();
     let answer = parsed.as_ref().and_then(|iq| {
-        let payload = iq.children().next()?;
+        let mut children = iq.children();
+        let (payload, None) = (children.next()?, children.next()) else {
+            return None;
+        };
         let from = iq.attr("from").unwrap_or_default();
-        let call = Call { kind, to: To::Account, from, target: envelope.bare, payload };
+        let call = Call {
+            kind,
+            to: To::Account,
+            from,
+            target: envelope.bare,
+            payload,
+        };
         find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
     });
     match (answer, parsed) {
@@ -80,7 +95,12 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
         }
         // What needs the store is never another user's to ask.
         (Some(Answer::Ask(_)), _) => {
-            bounce::bounce(scene, envelope.stanza, envelope.kind, StanzaCondition::Forbidden);
+            bounce::bounce(
+                scene,
+                envelope.stanza,
+                envelope.kind,
+                StanzaCondition::Forbidden,
+            );
         }
         (Some(Answer::Result(_)) | None, _) => {
             let condition = StanzaCondition::ServiceUnavailable;
@@ -91,17 +111,22 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
 
 fn find(call: &Call<'_>) -> Option<&'static Route> {
     let payload = call.payload;
-    MODULES.iter().flat_map(|module| module.routes).find(|route| {
-        route.kind == call.kind
-            && route.to.contains(&call.to)
-            && route.namespace == payload.ns()
-            && route.name == payload.name()
-    })
+    MODULES
+        .iter()
+        .flat_map(|module| module.routes)
+        .find(|route| {
+            route.kind == call.kind
+                && route.to.contains(&call.to)
+                && route.namespace == payload.ns()
+                && route.name == payload.name()
+        })
 }
 
 /// RFC 6120 section 8.2.3: a request has exactly one child element.
 fn payload<'a>(stanza: &Stanza<'_>, iq: &'a Element) -> Option<&'a Element> {
-    (stanza.head.children == 1).then(|| iq.children().next()).flatten()
+    (stanza.head.children == 1)
+        .then(|| iq.children().next())
+        .flatten()
 }
 
 fn request<O: Outbox>(
@@ -117,7 +142,13 @@ fn request<O: Outbox>(
     let Some(payload) = payload(stanza, &iq) else {
         return refuse(scene, sender, stanza, StanzaCondition::BadRequest);
     };
-    let call = Call { kind, to, from: sender.full, target, payload };
+    let call = Call {
+        kind,
+        to,
+        from: sender.full,
+        target,
+        payload,
+    };
     let answer = find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
     let id = stanza.attribute(b"id");
     let from = stanza.attribute(b"to");
@@ -125,7 +156,11 @@ fn request<O: Outbox>(
         Some(Answer::Result(content)) => {
             let room = content.len() + reply::ERROR_BYTES + sender.stamp.len();
             if let Some(out) = scene.outbox.output(sender.connection, room) {
-                result((from.as_deref(), sender.stamp, id.as_deref()), &content, out);
+                result(
+                    (from.as_deref(), sender.stamp, id.as_deref()),
+                    &content,
+                    out,
+                );
             }
         }
         Some(Answer::Error(condition, text)) => {
@@ -152,8 +187,11 @@ fn request<O: Outbox>(
 /// # Errors
 /// When it is deeper than trees are built.
 pub fn element(stanza: &Stanza<'_>) -> Result<Element, crate::xml::element::ParseError> {
-    let bindings: Vec<(&str, &str)> =
-        stanza.scope.bindings().map(|(_, prefix, uri)| (prefix, uri)).collect();
+    let bindings: Vec<(&str, &str)> = stanza
+        .scope
+        .bindings()
+        .map(|(_, prefix, uri)| (prefix, uri))
+        .collect();
     Element::parse(stanza.bytes, stanza.scope.default_namespace(), &bindings)
 }
 

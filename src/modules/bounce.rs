@@ -12,7 +12,10 @@ use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::Destination;
 use crate::route::route;
-use crate::xml::element::Element;
+use crate::xml::scan::Found;
+use crate::xml::scan::Limits;
+use crate::xml::scan::Scanner;
+use crate::xml::scan::StreamScope;
 
 /// True for presence whose failure nobody is told of (RFC 6121 section 8.5.2.2.2).
 pub fn is_silent(kind: Type) -> bool {
@@ -29,18 +32,42 @@ pub fn bounce<O: Outbox>(
     if kind.is_answer() || is_silent(kind) {
         return;
     }
-    let Ok(failed) = Element::parse(stanza, ns::CLIENT, &[]) else { return };
-    let Some(sender) = failed.attr("from") else { return };
+    // Only the top-level tag is looked at: what fails may be as large as a stanza can be.
+    let scope = StreamScope::ordinary(ns::CLIENT);
+    let limits = Limits {
+        stanza_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    let mut scanner = Scanner::new();
+    let Ok(Found::Element { .. }) = scanner.scan(&limits, &scope, stanza) else {
+        return;
+    };
+    let attribute = |name| {
+        scanner
+            .head()
+            .attribute(stanza, name)
+            .map(|a| a.decoded(stanza))
+    };
+    let Some(sender) = attribute(b"from") else {
+        return;
+    };
     let error = match kind {
         Type::Iq(_) => Type::Iq(IqType::Error),
         Type::Message(_) => Type::Message(MessageType::Error),
         Type::Presence(_) => Type::Presence(PresenceType::Error),
     };
-    let to = reply::attribute(sender);
+    let to = reply::attribute(&sender);
     let why = (condition, "");
-    let (from, id) = (failed.attr("to"), failed.attr("id"));
-    send(scene, sender, error, |out| {
-        reply::error_parts(kind.element(), from, &to, id, why, out);
+    let (from, id) = (attribute(b"to"), attribute(b"id"));
+    send(scene, &sender, error, |out| {
+        reply::error_parts(
+            kind.element(),
+            from.as_deref(),
+            &to,
+            id.as_deref(),
+            why,
+            out,
+        );
     });
 }
 
@@ -51,7 +78,9 @@ pub fn send<O: Outbox>(
     kind: Type,
     write: impl Fn(&mut Vec<u8>),
 ) {
-    let Ok(parts) = crate::jid::parse(to) else { return };
+    let Ok(parts) = crate::jid::parse(to) else {
+        return;
+    };
     let bare = parts.bare();
     let hash = parts.node.is_some().then(|| scene.sessions.hash(&bare));
     let Destination::Account { owner, hash } = route(scene.hosts, &parts.domain, hash) else {
@@ -60,7 +89,15 @@ pub fn send<O: Outbox>(
     let resource = parts.resource.as_deref();
     if owner == scene.shard {
         // The server's own stanzas are short; the room is only an estimate for the bound.
-        hand_over(scene, hash, &bare, resource, kind, reply::ERROR_BYTES, &write);
+        hand_over(
+            scene,
+            hash,
+            &bare,
+            resource,
+            kind,
+            reply::ERROR_BYTES,
+            &write,
+        );
     } else {
         let mail = scene.outbox.mail(owner);
         if mail.has_room(reply::ERROR_BYTES) {

@@ -34,7 +34,11 @@ pub const MODULE: Module = Module {
 };
 
 fn info(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    if call.payload.attr("node").is_some_and(|node| !node.is_empty()) {
+    if call
+        .payload
+        .attr("node")
+        .is_some_and(|node| !node.is_empty())
+    {
         return Answer::Error(StanzaCondition::ItemNotFound, "");
     }
     let identity = match call.to {
@@ -64,7 +68,11 @@ fn features(to: To, facts: &Facts) -> impl Iterator<Item = &'static str> {
 
 /// RFC 6121 has no services of its own; components and modules with hosts appear here.
 fn items(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
-    if call.payload.attr("node").is_some_and(|node| !node.is_empty()) {
+    if call
+        .payload
+        .attr("node")
+        .is_some_and(|node| !node.is_empty())
+    {
         return Answer::Error(StanzaCondition::ItemNotFound, "");
     }
     Answer::Result(format!("<query xmlns='{}'/>", ns::DISCO_ITEMS).into_bytes())

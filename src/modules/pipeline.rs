@@ -78,7 +78,10 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let hash = parts.node.is_some().then(|| scene.sessions.hash(&bare));
     // What the sender wrote differently is relayed in its prepared form.
     let canonical = (!parts.is_as_given()).then(|| reply::attribute(&parts.full()).into_owned());
-    let stamp = Stamp { from: stamp_of(sender, stanza.kind), to: canonical.as_deref() };
+    let stamp = Stamp {
+        from: stamp_of(sender, stanza.kind),
+        to: canonical.as_deref(),
+    };
     match route(scene.hosts, &parts.domain, hash) {
         Destination::Host => answer::host(scene, sender, stanza, &parts.domain),
         Destination::Remote => {
@@ -95,7 +98,9 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
                 if !mail.has_room(room) {
                     return refuse(scene, sender, stanza, StanzaCondition::ResourceConstraint);
                 }
-                mail.push(stanza.kind, hash, &bare, resource, |out| relay(stanza, stamp, out));
+                mail.push(stanza.kind, hash, &bare, resource, |out| {
+                    relay(stanza, stamp, out)
+                });
                 return;
             }
             let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
@@ -122,11 +127,7 @@ fn stamp_of<'a>(sender: &Sender<'a>, kind: Type) -> &'a str {
 }
 
 /// RFC 6120 section 10.3: a stanza without `to`.
-fn carry_to_self<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    sender: &Sender<'_>,
-    stanza: &Stanza<'_>,
-) {
+fn carry_to_self<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     match stanza.kind {
         Type::Presence(kind) => presence::broadcast(scene, sender, stanza, kind),
         Type::Iq(IqType::Get | IqType::Set) => answer::own_account(scene, sender, stanza),
@@ -134,7 +135,10 @@ fn carry_to_self<O: Outbox>(
         Type::Message(_) => {
             let hash = scene.sessions.hash(sender.bare);
             let own = reply::attribute(sender.bare);
-            let stamp = Stamp { from: sender.stamp, to: Some(&own) };
+            let stamp = Stamp {
+                from: sender.stamp,
+                to: Some(&own),
+            };
             let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
             let room = relayed_bytes(stanza, stamp);
             let outcome = hand_over(scene, hash, sender.bare, None, stanza.kind, room, &write);
@@ -213,7 +217,11 @@ pub fn hand_over<O: Outbox>(
     };
     let mut given = false;
     let mut too_large = false;
-    for session in user.into_iter().flat_map(|user| user.sessions()).filter(|s| wanted(s)) {
+    for session in user
+        .into_iter()
+        .flat_map(|user| user.sessions())
+        .filter(|s| wanted(s))
+    {
         if room > scene.outbox.largest(session.connection) {
             too_large = true;
         } else if let Some(out) = scene.outbox.output(session.connection, room) {

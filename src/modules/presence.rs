@@ -7,7 +7,6 @@ use crate::modules::answer;
 use crate::modules::bounce;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
-use crate::modules::pipeline::refuse;
 use crate::proto::ns;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Stanza;
@@ -15,10 +14,14 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
+use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply;
 use crate::session::table::DIRECTED_MAX;
 use crate::session::table::Session;
 
+/// Largest presence that is broadcast, in bytes: it is kept for as long as the session lasts and
+/// repeated to everybody who comes. With capabilities, an avatar's hash and a signature it has 2 KB.
+pub const PRESENCE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that a notice of unavailability takes apart from its addresses.
 const NOTICE_BYTES: usize = 64;
 
@@ -38,26 +41,42 @@ pub fn broadcast<O: Outbox>(
         | PresenceType::Unsubscribe
         | PresenceType::Unsubscribed
         | PresenceType::Probe
-        | PresenceType::Error => refuse(scene, sender, stanza, StanzaCondition::BadRequest),
+        | PresenceType::Error => {
+            refuse_presence(scene, sender, stanza, StanzaCondition::BadRequest);
+        }
     }
 }
 
 /// Sections 4.2.2 and 4.4.2.
 fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     let Some(priority) = priority(stanza) else {
-        return refuse(scene, sender, stanza, StanzaCondition::BadRequest);
+        return refuse_presence(scene, sender, stanza, StanzaCondition::BadRequest);
     };
+    if stanza.bytes.len() > PRESENCE_BYTES_MAX {
+        return refuse_presence(scene, sender, stanza, StanzaCondition::PolicyViolation);
+    }
     let own = reply::attribute(sender.bare);
-    let stamp = Stamp { from: sender.stamp, to: Some(&own) };
+    let stamp = Stamp {
+        from: sender.stamp,
+        to: Some(&own),
+    };
     let mut stamped = Vec::with_capacity(stanza.bytes.len() + 2 * sender.stamp.len() + 16);
     relay(stanza, stamp, &mut stamped);
 
     let hash = scene.sessions.hash(sender.bare);
-    let Some(user) = scene.sessions.user_mut(hash, sender.bare) else { return };
-    let Some(session) = user.session_mut(sender.resource) else { return };
+    let Some(user) = scene.sessions.user_mut(hash, sender.bare) else {
+        return;
+    };
+    let Some(session) = user.session_mut(sender.resource) else {
+        return;
+    };
     let initial = session.priority.is_none();
     session.priority = Some(priority);
-    for other in user.sessions().iter().filter(|session| session.priority.is_some()) {
+    for other in user
+        .sessions()
+        .iter()
+        .filter(|session| session.priority.is_some())
+    {
         if let Some(out) = scene.outbox.output(other.connection, stamped.len()) {
             out.extend_from_slice(&stamped);
         }
@@ -72,6 +91,22 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     }
     if let Some(session) = user.session_mut(sender.resource) {
         session.presence = Some(stamped.into_boxed_slice());
+    }
+}
+
+/// What the server itself cannot take is told to its sender, other than what a recipient does not.
+fn refuse_presence<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    condition: StanzaCondition,
+) {
+    let room = reply::ERROR_BYTES + sender.stamp.len();
+    if stanza.kind.is_answer() {
+        return;
+    }
+    if let Some(out) = scene.outbox.output(sender.connection, room) {
+        reply::error(stanza, sender.stamp, condition, out);
     }
 }
 
@@ -90,16 +125,28 @@ fn priority(stanza: &Stanza<'_>) -> Option<i8> {
 /// Section 4.5.2.
 fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     let hash = scene.sessions.hash(sender.bare);
-    let Some(user) = scene.sessions.user_mut(hash, sender.bare) else { return };
-    let Some(session) = user.session_mut(sender.resource) else { return };
+    let Some(user) = scene.sessions.user_mut(hash, sender.bare) else {
+        return;
+    };
+    let Some(session) = user.session_mut(sender.resource) else {
+        return;
+    };
     let was_available = session.priority.take().is_some();
     session.presence = None;
     let directed = std::mem::take(&mut session.directed);
     if was_available {
         let own = reply::attribute(sender.bare);
-        let stamp = Stamp { from: sender.stamp, to: Some(&own) };
-        for other in user.sessions().iter().filter(|session| session.priority.is_some()) {
-            if let Some(out) = scene.outbox.output(other.connection, stanza.bytes.len()) {
+        let stamp = Stamp {
+            from: sender.stamp,
+            to: Some(&own),
+        };
+        // Section 4.5.2: to the others, and to the resource itself.
+        let told = |session: &&Session| {
+            session.priority.is_some() || &*session.resource == sender.resource
+        };
+        for other in user.sessions().iter().filter(told) {
+            let room = relayed_bytes(stanza, stamp);
+            if let Some(out) = scene.outbox.output(other.connection, room) {
                 relay(stanza, stamp, out);
             }
         }
@@ -139,7 +186,11 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
         let hash = scene.sessions.hash(bare);
         let (from, to) = (reply::attribute(full), reply::attribute(bare));
         if let Some(user) = scene.sessions.user(hash, bare) {
-            for other in user.sessions().iter().filter(|session| session.priority.is_some()) {
+            for other in user
+                .sessions()
+                .iter()
+                .filter(|session| session.priority.is_some())
+            {
                 let room = NOTICE_BYTES + full.len() + bare.len();
                 if let Some(out) = scene.outbox.output(other.connection, room) {
                     notice(&from, &to, out);

@@ -87,7 +87,9 @@ fn form(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     if !facts.registration {
         return Answer::Error(StanzaCondition::ServiceUnavailable, "");
     }
-    let user = jid::parse(call.from).ok().and_then(|from| from.node.map(|node| node.into_owned()));
+    let user = jid::parse(call.from)
+        .ok()
+        .and_then(|from| from.node.map(|node| node.into_owned()));
     Answer::Result(instructions(user.as_deref()))
 }
 
@@ -105,7 +107,11 @@ fn change(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
 fn own_change(call: &Call<'_>) -> Result<Ask, StanzaCondition> {
     let from = jid::parse(call.from).map_err(|_| StanzaCondition::BadRequest)?;
     let own = AccountId::of(&from.to_jid()).ok_or(StanzaCondition::BadRequest)?;
-    let host = if call.to == To::Host { call.target } else { own.host() };
+    let host = if call.to == To::Host {
+        call.target
+    } else {
+        own.host()
+    };
     if host != own.host() {
         return Err(StanzaCondition::Forbidden);
     }
@@ -123,7 +129,12 @@ fn own_change(call: &Call<'_>) -> Result<Ask, StanzaCondition> {
 }
 
 fn credentials(query: &Element) -> Result<(String, Secret), StanzaCondition> {
-    let text = |name| query.child(name, ns::REGISTER).map(Element::text).unwrap_or_default();
+    let text = |name| {
+        query
+            .child(name, ns::REGISTER)
+            .map(Element::text)
+            .unwrap_or_default()
+    };
     let (user, password) = (text("username"), text("password"));
     if user.is_empty() || password.is_empty() || password.len() > PASSWORD_BYTES_MAX {
         return Err(StanzaCondition::NotAcceptable);

@@ -24,7 +24,10 @@ pub const MODULE: Module = Module {
 
 fn time(_: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     let utc = utc(facts.unix_seconds);
-    let time = format!("<time xmlns='{}'><tzo>+00:00</tzo><utc>{utc}</utc></time>", ns::TIME);
+    let time = format!(
+        "<time xmlns='{}'><tzo>+00:00</tzo><utc>{utc}</utc></time>",
+        ns::TIME
+    );
     Answer::Result(time.into_bytes())
 }
 
@@ -46,7 +49,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 

@@ -56,9 +56,11 @@ impl Gate {
             return Admission::Later((due_us - BURST_US).div_ceil(1000));
         }
         // Two cores may see the last place: who comes second has lost a token of the rate at most.
-        let granted = self.open.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
-            (open < self.open_max).then_some(open + 1)
-        });
+        let granted = self
+            .open
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
+                (open < self.open_max).then_some(open + 1)
+            });
         if granted.is_err() {
             return Admission::Full;
         }
@@ -94,7 +96,9 @@ impl Gate {
 
     /// Free places, at most `most`.
     pub fn room(&self, most: u32) -> u32 {
-        let free = self.open_max.saturating_sub(self.open.load(Ordering::SeqCst));
+        let free = self
+            .open_max
+            .saturating_sub(self.open.load(Ordering::SeqCst));
         most.min(u32::try_from(free).unwrap_or(u32::MAX))
     }
 
@@ -125,11 +129,10 @@ mod tests {
     #[test]
     fn full_until_one_ends() {
         let gate = Gate::new(Some(2), None);
-        assert_eq!([gate.admit(0), gate.admit(0), gate.admit(0)].map(|a| a), [
-            Admission::Granted,
-            Admission::Granted,
-            Admission::Full
-        ]);
+        assert_eq!(
+            [gate.admit(0), gate.admit(0), gate.admit(0)].map(|a| a),
+            [Admission::Granted, Admission::Granted, Admission::Full]
+        );
         gate.note_waiting(true);
         assert!(gate.release());
         assert_eq!(gate.admit(0), Admission::Granted);
@@ -139,13 +142,19 @@ mod tests {
     #[test]
     fn a_second_of_burst_then_the_rate() {
         let gate = Gate::new(None, Some(10));
-        let granted = (0..100).filter(|_| gate.admit(5_000) == Admission::Granted).count();
+        let granted = (0..100)
+            .filter(|_| gate.admit(5_000) == Admission::Granted)
+            .count();
         assert_eq!(granted, 10);
-        let Admission::Later(when) = gate.admit(5_000) else { panic!("must wait") };
+        let Admission::Later(when) = gate.admit(5_000) else {
+            panic!("must wait")
+        };
         assert_eq!(when, 5_100);
         assert_eq!(gate.admit(when), Admission::Granted);
         assert_ne!(gate.admit(when), Admission::Granted);
-        let later = (0..100).filter(|_| gate.admit(60_000) == Admission::Granted).count();
+        let later = (0..100)
+            .filter(|_| gate.admit(60_000) == Admission::Granted)
+            .count();
         assert_eq!(later, 10);
     }
 }

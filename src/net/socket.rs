@@ -41,7 +41,9 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
         // Set before listening: accepted sockets inherit them, which saves two calls a connection.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL),
+            &TcpKeepalive::new()
+                .with_time(KEEPALIVE_IDLE)
+                .with_interval(KEEPALIVE_INTERVAL),
         )?;
         socket.bind(&address.into())?;
         sockets.push(OwnedFd::from(socket));
@@ -67,11 +69,17 @@ fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
         socket.listen(1)?;
     }
     let bound = socket.local_addr()?;
-    bound.as_socket().ok_or_else(|| io::Error::other("the bound address is not an IP address"))
+    bound
+        .as_socket()
+        .ok_or_else(|| io::Error::other("the bound address is not an IP address"))
 }
 
 fn fresh(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -104,11 +112,17 @@ mod tests {
     fn a_taken_port_is_refused_even_when_its_holder_shares_it() {
         let held = TcpListener::bind(loopback(0)).expect("bind");
         let address = held.local_addr().expect("address");
-        assert_eq!(bind(address, 1).expect_err("taken").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            bind(address, 1).expect_err("taken").kind(),
+            io::ErrorKind::AddrInUse
+        );
 
         let shared = bind(loopback(0), 1).expect("bind");
         listen(shared.sockets.first().expect("one"), 16).expect("listen");
-        assert_eq!(bind(shared.address, 1).expect_err("shared").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            bind(shared.address, 1).expect_err("shared").kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 
     #[test]
@@ -116,6 +130,10 @@ mod tests {
         let four = bind(SocketAddr::from(([0, 0, 0, 0], 0)), 1).expect("bind");
         listen(four.sockets.first().expect("one"), 16).expect("listen");
         let six = SocketAddr::from(([0u16; 8], four.address.port()));
-        listen(bind(six, 1).expect("bind").sockets.first().expect("one"), 16).expect("listen");
+        listen(
+            bind(six, 1).expect("bind").sockets.first().expect("one"),
+            16,
+        )
+        .expect("listen");
     }
 }

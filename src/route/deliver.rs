@@ -32,7 +32,9 @@ pub enum Delivery {
 /// Decides for a stanza of type `kind` to `user` (None: no session at all) and, where the address
 /// is a full JID, to `resource`.
 pub fn deliver(user: Option<&User>, resource: Option<&str>, kind: Type) -> Delivery {
-    let connected = resource.zip(user).and_then(|(resource, user)| user.session(resource));
+    let connected = resource
+        .zip(user)
+        .and_then(|(resource, user)| user.session(resource));
     if connected.is_some() {
         return Delivery::Resource;
     }
@@ -93,7 +95,15 @@ mod tests {
         let mut table = Table::new(RandomState::new());
         for (slot, priority) in priorities.iter().enumerate() {
             let name = format!("r{slot}");
-            table.bind("u@h", &name, Key { slot: slot as u32, generation: 0 }, 9);
+            table.bind(
+                "u@h",
+                &name,
+                Key {
+                    slot: slot as u32,
+                    generation: 0,
+                },
+                9,
+            );
             let hash = table.hash("u@h");
             let user = table.user_mut(hash, "u@h").expect("bound");
             user.session_mut(&name).expect("bound").priority = *priority;
@@ -142,11 +152,23 @@ mod tests {
         assert_eq!(decide(&[Some(-1)], None, available), Available);
         assert_eq!(decide(&[Some(1)], Some("r0"), available), Resource);
         assert_eq!(decide(&[Some(1)], Some("gone"), available), Drop);
-        assert_eq!(decide(&[Some(1)], None, Type::Presence(PresenceType::Subscribe)), Bounce);
+        assert_eq!(
+            decide(&[Some(1)], None, Type::Presence(PresenceType::Subscribe)),
+            Bounce
+        );
         assert_eq!(decide(&[Some(1)], None, Type::Iq(IqType::Get)), Account);
         assert_eq!(decide(&[], None, Type::Iq(IqType::Set)), Account);
-        assert_eq!(decide(&[Some(1)], Some("gone"), Type::Iq(IqType::Get)), Bounce);
-        assert_eq!(decide(&[Some(1)], Some("gone"), Type::Iq(IqType::Result)), Drop);
-        assert_eq!(decide(&[Some(1)], Some("r0"), Type::Iq(IqType::Error)), Resource);
+        assert_eq!(
+            decide(&[Some(1)], Some("gone"), Type::Iq(IqType::Get)),
+            Bounce
+        );
+        assert_eq!(
+            decide(&[Some(1)], Some("gone"), Type::Iq(IqType::Result)),
+            Drop
+        );
+        assert_eq!(
+            decide(&[Some(1)], Some("r0"), Type::Iq(IqType::Error)),
+            Resource
+        );
     }
 }

@@ -94,13 +94,22 @@ impl Envelopes {
         let resource = resource
             .map(|resource| self.append(|bytes| bytes.extend_from_slice(resource.as_bytes())));
         let stanza = self.append(write);
-        self.records.push(Record { kind, hash, bare, resource, stanza });
+        self.records.push(Record {
+            kind,
+            hash,
+            bare,
+            resource,
+            stanza,
+        });
     }
 
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Extent {
         let at = self.bytes.len();
         write(&mut self.bytes);
-        Extent { at: at as u32, length: (self.bytes.len() - at) as u32 }
+        Extent {
+            at: at as u32,
+            length: (self.bytes.len() - at) as u32,
+        }
     }
 
     /// The envelopes in the order in which they were pushed.
@@ -116,7 +125,9 @@ impl Envelopes {
 
     fn slice(&self, extent: Extent) -> &[u8] {
         let from = extent.at as usize;
-        self.bytes.get(from..from + extent.length as usize).unwrap_or_default()
+        self.bytes
+            .get(from..from + extent.length as usize)
+            .unwrap_or_default()
     }
 
     fn text(&self, extent: Extent) -> &str {
@@ -133,8 +144,12 @@ mod tests {
     fn what_goes_in_comes_out() {
         let kind = Type::Message(MessageType::Chat);
         let mut envelopes = Envelopes::default();
-        envelopes.push(kind, 7, "a@x", Some("phone"), |out| out.extend_from_slice(b"<message/>"));
-        envelopes.push(kind, 8, "b@x", None, |out| out.extend_from_slice(b"<message></message>"));
+        envelopes.push(kind, 7, "a@x", Some("phone"), |out| {
+            out.extend_from_slice(b"<message/>")
+        });
+        envelopes.push(kind, 8, "b@x", None, |out| {
+            out.extend_from_slice(b"<message></message>")
+        });
         let got: Vec<_> = envelopes
             .iter()
             .map(|e| (e.hash, e.bare, e.resource, e.stanza.len()))

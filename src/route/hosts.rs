@@ -10,7 +10,10 @@ pub struct Hosts {
 impl Hosts {
     /// From prepared host names.
     pub fn new(names: impl IntoIterator<Item = String>, shards: usize) -> Self {
-        Self { names: names.into_iter().map(String::into_boxed_str).collect(), shards }
+        Self {
+            names: names.into_iter().map(String::into_boxed_str).collect(),
+            shards,
+        }
     }
 
     /// True when `domain`, prepared, is one of them. A server has few hosts: a search beats a hash.

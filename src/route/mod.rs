@@ -33,7 +33,10 @@ pub fn route(hosts: &Hosts, domain: &str, hash_of_bare: Option<u64>) -> Destinat
         return Destination::Remote;
     }
     match hash_of_bare {
-        Some(hash) => Destination::Account { owner: owner(hash, hosts.shards()), hash },
+        Some(hash) => Destination::Account {
+            owner: owner(hash, hosts.shards()),
+            hash,
+        },
         None => Destination::Host,
     }
 }
@@ -54,7 +57,10 @@ mod tests {
         for n in 0..30_000u64 {
             counts[owner(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), 3)] += 1;
         }
-        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (9_500..10_500).contains(count)),
+            "{counts:?}"
+        );
         assert_eq!(owner(u64::MAX, 3), 2);
     }
 
@@ -65,7 +71,10 @@ mod tests {
         assert_eq!(route(&hosts, "example.net", Some(1)), Destination::Remote);
         assert_eq!(
             route(&hosts, "localhost", Some(u64::MAX)),
-            Destination::Account { owner: 1, hash: u64::MAX }
+            Destination::Account {
+                owner: 1,
+                hash: u64::MAX
+            }
         );
     }
 }

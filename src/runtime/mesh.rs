@@ -157,12 +157,9 @@ impl<B: Batch, T> Mesh<B, T> {
         all
     }
 
-    /// The next batch from any shard, with its sender's number.
-    pub fn receive(&mut self) -> Option<(usize, B)> {
-        self.from
-            .iter()
-            .enumerate()
-            .find_map(|(sender, lane)| lane.full.pop().map(|batch| (sender, batch)))
+    /// The next batch from a shard.
+    pub fn receive(&mut self, sender: usize) -> Option<B> {
+        self.from.get(sender)?.full.pop()
     }
 
     /// Gives an emptied batch back to the shard that sent it.
@@ -215,10 +212,10 @@ mod tests {
         let mut a = ends.pop().expect("two ends");
         a.filling(1).0.extend([1, 2, 3]);
         assert!(a.flush());
-        let (sender, batch) = b.receive().expect("the batch");
-        assert_eq!((sender, batch.0.as_slice()), (0, [1, 2, 3].as_slice()));
+        let batch = b.receive(0).expect("the batch");
+        assert_eq!(batch.0, [1, 2, 3]);
         let memory = batch.0.as_ptr();
-        b.recycle(sender, batch);
+        b.recycle(0, batch);
         a.filling(1).0.push(4);
         assert!(a.flush());
         a.filling(1).0.push(5);
@@ -241,12 +238,12 @@ mod tests {
         a.filling(1).0.push(1000);
         assert!(!a.flush());
         a.filling(1).0.push(1001);
-        let (sender, first) = b.receive().expect("a batch");
+        let first = b.receive(0).expect("a batch");
         assert_eq!(first.0, [0]);
-        b.recycle(sender, first);
+        b.recycle(0, first);
         assert!(a.flush(), "there is room again");
         let mut last = Vec::new();
-        while let Some((_, batch)) = b.receive() {
+        while let Some(batch) = b.receive(0) {
             last = batch.0;
         }
         assert_eq!(last, [1000, 1001]);

@@ -10,8 +10,8 @@ use crate::config::general::LogLevel;
 
 /// Starts logging at the configured level; the environment variable MEERKAT_LOG overrides it.
 pub(super) fn start(level: LogLevel) {
-    let filter = EnvFilter::try_from_env("MEERKAT_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(directive(level)));
+    let filter =
+        EnvFilter::try_from_env("MEERKAT_LOG").unwrap_or_else(|_| EnvFilter::new(directive(level)));
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     // The writer lives as long as the process; what it still holds at the end is one line at most.
     std::mem::forget(guard);

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
@@ -86,12 +87,14 @@ impl Server {
     ///
     /// # Errors
     /// What the operator has to mend; nothing is served then.
-    #[expect(clippy::disallowed_methods, reason = "the clock of all shards starts here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the clock of all shards starts here"
+    )]
     pub fn start(loaded: &Loaded) -> Result<Self, Failure> {
         let since = Instant::now();
-        let report = preflight::run().map_err(|refusal| {
-            Failure::new(format!("{}\n{}", refusal.cause, refusal.remedy))
-        })?;
+        let report = preflight::run()
+            .map_err(|refusal| Failure::new(format!("{}\n{}", refusal.cause, refusal.remedy)))?;
         let cores = loaded.config.runtime.cores.as_ref();
         let cores = cores.and_then(|cores| NonZeroUsize::new(cores.value));
         let cpus = cpus::choose_here(cores).map_err(Failure::new)?;
@@ -108,9 +111,15 @@ impl Server {
         let decoys = Decoys::new(secret.as_bytes());
         let settings = Settings::new(config, cpus.chosen.len(), decoys, &listeners, prepared);
         let settings = Arc::new(settings);
-        let text = start_text::Start { loaded, report: &report, cpus: &cpus, made: &made };
+        let text = start_text::Start {
+            loaded,
+            report: &report,
+            cpus: &cpus,
+            made: &made,
+        };
         let text = text.text(&settings);
-        let (shards, outside) = start_shards(&cpus.chosen, &settings, sockets, &store, &work, since)?;
+        let (shards, outside) =
+            start_shards(&cpus.chosen, &settings, sockets, &store, &work, since)?;
         let source = status::Source {
             shards: outside.clone(),
             cpus: cpus.chosen,
@@ -120,22 +129,39 @@ impl Server {
         let folder = loaded.data_folder();
         status::serve(&folder, source).map_err(|error| {
             let path = status::socket_path(&folder);
-            Failure::new(format!("the status socket {} cannot be made: {error}", path.display()))
+            Failure::new(format!(
+                "the status socket {} cannot be made: {error}",
+                path.display()
+            ))
         })?;
-        Ok(Self { settings, shards, outside, store, work, text })
+        Ok(Self {
+            settings,
+            shards,
+            outside,
+            store,
+            work,
+            text,
+        })
     }
 
     /// The addresses that are listened on, by the listener's place in the file.
     pub fn addresses(&self) -> Vec<(&str, SocketAddr)> {
         let listeners = self.settings.listeners().iter();
-        listeners.map(|listener| (listener.path.as_str(), listener.address)).collect()
+        listeners
+            .map(|listener| (listener.path.as_str(), listener.address))
+            .collect()
     }
 
     /// Tells every shard to close its streams and end.
     fn tell_to_stop(&self) {
         for shard in &self.outside {
-            // A shard that takes no notes any more has ended.
-            let _ = shard.send(Note::Stop(self.settings.config.runtime.drain_ms));
+            // A full inbox has room again after the shard's next turn.
+            while shard
+                .send(Note::Stop(self.settings.config.runtime.drain_ms))
+                .is_err()
+            {
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -161,7 +187,10 @@ fn prepare(
     let mut prepared = Vec::with_capacity(listeners.len());
     let mut sockets = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let tls = listener.tls().map(|tls| tls::build(loaded, tls)).transpose();
+        let tls = listener
+            .tls()
+            .map(|tls| tls::build(loaded, tls))
+            .transpose();
         let tls = tls.map_err(|errors| Failure::new(errors.to_string()))?;
         let mut acceptors = split(listener.common.num_acceptors, cores);
         if !listener.common.reuse_port {
@@ -241,7 +270,10 @@ fn facts(config: &Config) -> Facts {
 }
 
 /// The life of one core.
-#[expect(clippy::disallowed_methods, reason = "a server without one of its cores cannot go on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server without one of its cores cannot go on"
+)]
 async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
     let waker = Arc::clone(parts.mesh.waker());
     let (ring, buffers) = match Ring::new(waker) {
@@ -268,16 +300,23 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
 }
 
 /// Waits for a signal, then stops in order; a second signal ends at once.
-#[expect(clippy::disallowed_methods, reason = "a second signal must end the process at once")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a second signal must end the process at once"
+)]
 fn wait(server: Server) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;
     start_text::print(&server.text);
-    if let Some(signal) = signals.forever().next() {
-        tracing::info!(signal, "stopping");
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            tracing::info!(signal, "stopping");
+            break;
+        }
+        tracing::warn!("SIGHUP: this version re-reads nothing; restart it to apply changes");
     }
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        if signals.forever().any(|signal| signal != SIGHUP) {
             std::process::exit(1);
         }
     });

@@ -32,11 +32,25 @@ impl Start<'_> {
     /// The lines.
     pub(super) fn text(&self, settings: &Settings) -> String {
         let mut lines = vec![
-            format!("meerkat {}, configured by {}", version(), self.loaded.name()),
+            format!(
+                "meerkat {}, configured by {}",
+                version(),
+                self.loaded.name()
+            ),
             format!("  cores      {}", self.cpus.line()),
         ];
-        lines.extend(self.cpus.warning.iter().map(|warning| format!("  warning    {warning}")));
-        lines.extend(self.report.lines().iter().map(|line| format!("  kernel     {line}")));
+        lines.extend(
+            self.cpus
+                .warning
+                .iter()
+                .map(|warning| format!("  warning    {warning}")),
+        );
+        lines.extend(
+            self.report
+                .lines()
+                .iter()
+                .map(|line| format!("  kernel     {line}")),
+        );
         for listener in settings.listeners() {
             lines.push(listener_line(listener));
             if let Some(warning) = self.report.backlog_warning(listener.backlog) {
@@ -57,14 +71,18 @@ impl Start<'_> {
         }
         for made in self.made {
             let (certificate, names) = (made.certificate.display(), made.names.join(", "));
-            lines.push(format!("  made       self-signed certificate {certificate} for {names}"));
+            lines.push(format!(
+                "  made       self-signed certificate {certificate} for {names}"
+            ));
         }
         let notices = self.loaded.config.notices.iter();
         lines.extend(notices.map(|notice| format!("  notice     {notice}")));
         let data = self.loaded.data_folder();
         lines.push(format!("  data       {}", data.display()));
         let host = settings.hosts.names().next().unwrap_or_default();
-        lines.push(format!("  account    make one with: meerkat account add NAME@{host}"));
+        lines.push(format!(
+            "  account    make one with: meerkat account add NAME@{host}"
+        ));
         lines.push(String::new());
         lines.join("\n")
     }
@@ -97,7 +115,12 @@ fn tls_warnings(listener: &Listener) -> Vec<String> {
     let warnings = listener.tls.iter().flat_map(|tls| tls.warnings());
     warnings
         .map(|warning| {
-            format!("  warning    {}: tls.{}: {}", listener.path, warning.key.name(), warning.text)
+            format!(
+                "  warning    {}: tls.{}: {}",
+                listener.path,
+                warning.key.name(),
+                warning.text
+            )
         })
         .collect()
 }

@@ -63,12 +63,14 @@ pub fn serve(data_folder: &Path, source: Source) -> io::Result<()> {
     }
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    std::thread::Builder::new().name("status".to_owned()).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // Whoever asks may be gone before the answer comes.
-            let _ = answer(stream, &source);
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("status".to_owned())
+        .spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Whoever asks may be gone before the answer comes.
+                let _ = answer(stream, &source);
+            }
+        })?;
     Ok(())
 }
 
@@ -76,7 +78,9 @@ fn answer(mut stream: UnixStream, source: &Source) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let (sender, answers) = sync_channel(source.shards.len());
     for shard in &source.shards {
-        let request = StatusRequest { answer: sender.clone() };
+        let request = StatusRequest {
+            answer: sender.clone(),
+        };
         if shard.send(Note::Status(request)).is_err() {
             tracing::warn!("a shard's inbox is full: status is incomplete");
         }
@@ -103,12 +107,17 @@ fn render(source: &Source, statuses: &[ShardStatus]) -> String {
             status.connections,
             status.sessions,
             status.stanzas,
-            join(&status.ends, |(label, count)| format!("\"{label}\":{count}")),
+            join(&status.ends, |(label, count)| format!(
+                "\"{label}\":{count}"
+            )),
         )
     });
     let numbered: Vec<_> = source.settings.listeners().iter().enumerate().collect();
     let listeners = join(&numbered, |(number, listener)| {
-        let open: usize = statuses.iter().filter_map(|s| s.by_listener.get(*number)).sum();
+        let open: usize = statuses
+            .iter()
+            .filter_map(|s| s.by_listener.get(*number))
+            .sum();
         format!(
             "{{\"path\":\"{}\",\"address\":\"{}\",\"acceptors\":{:?},\"connections\":{open},\
              \"accepted\":{}}}",

@@ -10,12 +10,12 @@ use crate::backend::first_start::MadeCertificate;
 use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::config::Errors;
+use crate::config::Place;
 use crate::config::listen::Listener;
 use crate::config::listen::Tls;
 use crate::config::listen::TlsMode;
 use crate::config::listen::TlsVersion;
 use crate::config::listen::VerifyMode as Configured;
-use crate::config::Place;
 use crate::net::tls::TlsConfigError;
 use crate::net::tls::TlsKey;
 use crate::net::tls::TlsOptions;
@@ -31,17 +31,27 @@ const ALPN_CLIENT: &str = "xmpp-client";
 ///
 /// # Errors
 /// What could not be written.
-#[expect(clippy::disallowed_methods, reason = "a certificate begins to be valid now")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a certificate begins to be valid now"
+)]
 pub fn make_certificates(
     loaded: &Loaded,
     served: &[Listener],
 ) -> Result<Vec<MadeCertificate>, Failure> {
-    let hosts: Vec<&str> =
-        loaded.config.general.hosts.iter().map(|host| host.value.as_str()).collect();
+    let hosts: Vec<&str> = loaded
+        .config
+        .general
+        .hosts
+        .iter()
+        .map(|host| host.value.as_str())
+        .collect();
     let mut made = Vec::new();
     for tls in served.iter().filter_map(|listener| listener.tls()) {
         let exists = |path: &str| loaded.locate(path).exists();
-        let Some(keyfile) = &tls.keyfile else { continue };
+        let Some(keyfile) = &tls.keyfile else {
+            continue;
+        };
         if !tls.is_to_be_made(&loaded.config.runtime, exists) {
             continue;
         }
@@ -50,7 +60,9 @@ pub fn make_certificates(
             Ok(CertificateFound::Made(pair)) => made.push(pair),
             Ok(CertificateFound::Existing) => {}
             Err(error) => {
-                return Err(Failure::new(format!("no certificate could be made: {error}")));
+                return Err(Failure::new(format!(
+                    "no certificate could be made: {error}"
+                )));
             }
         }
     }
@@ -85,7 +97,10 @@ pub fn build(loaded: &Loaded, tls: &Tls) -> Result<TlsServer, Errors> {
 /// All that is wrong with them.
 pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
     let mut all: Option<Errors> = None;
-    for tls in super::served(&loaded.config).iter().filter_map(|listener| listener.tls()) {
+    for tls in super::served(&loaded.config)
+        .iter()
+        .filter_map(|listener| listener.tls())
+    {
         if tls.is_to_be_made(&loaded.config.runtime, |path| loaded.locate(path).exists()) {
             continue;
         }
@@ -129,7 +144,11 @@ fn options(tls: &Tls) -> TlsOptions {
             Configured::None => VerifyMode::None,
         },
         disconnect_on_failure: tls.disconnect_on_failure.unwrap_or(true),
-        crl_files: tls.crl_files.iter().map(|file| file.value.clone()).collect(),
+        crl_files: tls
+            .crl_files
+            .iter()
+            .map(|file| file.value.clone())
+            .collect(),
         keep_secrets: tls.keep_secrets,
         early_data: tls.early_data,
         session_tickets_stateless: tls.session_tickets.is_some(),
@@ -149,9 +168,10 @@ fn place<'a>(tls: &'a Tls, error: &TlsConfigError) -> &'a Place {
         TlsKey::Password => tls.password.as_ref().map(|password| &password.place),
         TlsKey::Ciphers => tls.ciphers.as_ref().map(|ciphers| &ciphers.place),
         TlsKey::VerifyMode => Some(&tls.verify_mode.place),
-        TlsKey::CrlFiles => {
-            error.index.and_then(|index| tls.crl_files.get(index)).map(|file| &file.place)
-        }
+        TlsKey::CrlFiles => error
+            .index
+            .and_then(|index| tls.crl_files.get(index))
+            .map(|file| &file.place),
         TlsKey::Dhfile => tls.dhfile.as_ref().map(|file| &file.place),
         _ => None,
     };

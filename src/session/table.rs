@@ -7,8 +7,6 @@ use hashbrown::HashTable;
 
 use crate::base::key::Key;
 
-/// Sessions that one user may have at once when the configuration names no other number.
-pub const USER_SESSIONS_DEFAULT: usize = 100;
 /// Entities that one session may have sent directed presence to and that will hear of its end.
 pub const DIRECTED_MAX: usize = 64;
 
@@ -48,25 +46,26 @@ impl User {
 
     /// The resource of that name.
     pub fn session(&self, resource: &str) -> Option<&Session> {
-        self.sessions.iter().find(|session| &*session.resource == resource)
+        self.sessions
+            .iter()
+            .find(|session| &*session.resource == resource)
     }
 
     /// The same, to change it.
     pub fn session_mut(&mut self, resource: &str) -> Option<&mut Session> {
-        self.sessions.iter_mut().find(|session| &*session.resource == resource)
+        self.sessions
+            .iter_mut()
+            .find(|session| &*session.resource == resource)
     }
 
     /// Highest priority among the available resources that want messages (RFC 6121 8.5.2.1).
     pub fn top_priority(&self) -> Option<i8> {
-        self.sessions.iter().filter_map(|s| s.priority).filter(|p| *p >= 0).max()
+        self.sessions
+            .iter()
+            .filter_map(|s| s.priority)
+            .filter(|p| *p >= 0)
+            .max()
     }
-}
-
-/// What binding a resource did.
-#[derive(Debug, Eq, PartialEq)]
-pub struct Bound {
-    /// Connections whose sessions had to make room; they end with `conflict`.
-    pub replaced: Vec<Key>,
 }
 
 /// Users and sessions of one shard. Lives on: one shard.
@@ -80,7 +79,12 @@ pub struct Table {
 impl Table {
     /// An empty table. Every shard gets the same `hasher`: it also decides who owns a user.
     pub fn new(hasher: RandomState) -> Self {
-        Self { users: HashTable::new(), hasher, sessions: 0, next_order: 0 }
+        Self {
+            users: HashTable::new(),
+            hasher,
+            sessions: 0,
+            next_order: 0,
+        }
     }
 
     /// The keyed hash of a bare JID: a stranger picks the name, so it must not be predictable.
@@ -109,27 +113,35 @@ impl Table {
     }
 
     /// Adds a session. One with the same resource is replaced, and beyond `sessions_max` the oldest
-    /// are: a person whose client hangs somewhere must always get in (as in MongooseIM).
+    /// are: a person whose client hangs somewhere must always get in (as in MongooseIM). Those that
+    /// made room are given to the caller, who tells others and ends their connections.
     pub fn bind(
         &mut self,
         bare: &str,
         resource: &str,
         connection: Key,
         sessions_max: usize,
-    ) -> Bound {
+    ) -> Vec<Session> {
         let hash = self.hash(bare);
         let hasher = &self.hasher;
         let user = self
             .users
-            .entry(hash, |user| &*user.bare == bare, |user| hasher.hash_one(&*user.bare))
-            .or_insert_with(|| User { bare: bare.into(), sessions: Vec::with_capacity(1) })
+            .entry(
+                hash,
+                |user| &*user.bare == bare,
+                |user| hasher.hash_one(&*user.bare),
+            )
+            .or_insert_with(|| User {
+                bare: bare.into(),
+                sessions: Vec::with_capacity(1),
+            })
             .into_mut();
         let mut replaced = Vec::new();
         if let Some(place) = user.sessions.iter().position(|s| &*s.resource == resource) {
-            replaced.push(user.sessions.remove(place).connection);
+            replaced.push(user.sessions.remove(place));
         }
         while user.sessions.len() >= sessions_max.max(1) {
-            replaced.push(user.sessions.remove(0).connection);
+            replaced.push(user.sessions.remove(0));
         }
         user.sessions.push(Session {
             resource: resource.into(),
@@ -141,15 +153,34 @@ impl Table {
         });
         self.next_order += 1;
         self.sessions = self.sessions + 1 - replaced.len();
-        Bound { replaced }
+        replaced
+    }
+
+    /// Removes the session of a connection of which nothing else is known any more. Looks at all of
+    /// them: only for what must not happen.
+    pub fn unbind_connection(&mut self, connection: Key) {
+        let of = |user: &User| user.sessions.iter().any(|s| s.connection == connection);
+        let bare = self
+            .users()
+            .find(|user| of(user))
+            .map(|user| user.bare.clone());
+        if let Some(bare) = bare {
+            self.unbind(&bare, connection);
+        }
     }
 
     /// Removes the session that this connection has, and gives it to the caller, who tells others.
     pub fn unbind(&mut self, bare: &str, connection: Key) -> Option<Session> {
         let hash = self.hash(bare);
-        let mut entry = self.users.find_entry(hash, |user| &*user.bare == bare).ok()?;
+        let mut entry = self
+            .users
+            .find_entry(hash, |user| &*user.bare == bare)
+            .ok()?;
         let user = entry.get_mut();
-        let place = user.sessions.iter().position(|s| s.connection == connection)?;
+        let place = user
+            .sessions
+            .iter()
+            .position(|s| s.connection == connection)?;
         let session = user.sessions.remove(place);
         if user.sessions.is_empty() {
             entry.remove();
@@ -171,7 +202,14 @@ mod tests {
     use super::*;
 
     fn key(slot: u32) -> Key {
-        Key { slot, generation: 0 }
+        Key {
+            slot,
+            generation: 0,
+        }
+    }
+
+    fn keys(sessions: &[Session]) -> Vec<Key> {
+        sessions.iter().map(|session| session.connection).collect()
     }
 
     fn table() -> Table {
@@ -181,10 +219,13 @@ mod tests {
     #[test]
     fn the_same_resource_replaces() {
         let mut table = table();
-        assert_eq!(table.bind("a@x", "r", key(1), 10).replaced, []);
-        assert_eq!(table.bind("a@x", "r", key(2), 10).replaced, [key(1)]);
+        assert!(table.bind("a@x", "r", key(1), 10).is_empty());
+        assert_eq!(keys(&table.bind("a@x", "r", key(2), 10)), [key(1)]);
         assert_eq!(table.sessions(), 1);
-        assert!(table.unbind("a@x", key(1)).is_none(), "the replaced one is gone already");
+        assert!(
+            table.unbind("a@x", key(1)).is_none(),
+            "the replaced one is gone already"
+        );
         assert!(table.unbind("a@x", key(2)).is_some());
         assert_eq!((table.sessions(), table.users().count()), (0, 0));
     }
@@ -194,11 +235,17 @@ mod tests {
         let mut table = table();
         table.bind("a@x", "1", key(1), 2);
         table.bind("a@x", "2", key(2), 2);
-        assert_eq!(table.bind("a@x", "3", key(3), 2).replaced, [key(1)]);
-        assert_eq!(table.bind("b@x", "1", key(4), 2).replaced, []);
+        assert_eq!(keys(&table.bind("a@x", "3", key(3), 2)), [key(1)]);
+        assert!(table.bind("b@x", "1", key(4), 2).is_empty());
         assert_eq!(table.sessions(), 3);
         let user = table.user(table.hash("a@x"), "a@x").expect("a");
-        assert_eq!(user.sessions().iter().map(|s| &*s.resource).collect::<Vec<_>>(), ["2", "3"]);
+        assert_eq!(
+            user.sessions()
+                .iter()
+                .map(|s| &*s.resource)
+                .collect::<Vec<_>>(),
+            ["2", "3"]
+        );
     }
 
     #[test]
@@ -217,7 +264,11 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(std::mem::size_of::<Session>() <= 80, "{}", std::mem::size_of::<Session>());
+        assert!(
+            std::mem::size_of::<Session>() <= 80,
+            "{}",
+            std::mem::size_of::<Session>()
+        );
         assert!(std::mem::size_of::<User>() <= 40);
     }
 }

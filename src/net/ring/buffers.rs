@@ -17,8 +17,9 @@ const COUNT: u16 = 512;
 /// Bytes of one buffer: a whole TLS record (16 KiB and its framing) fits.
 pub const BUFFER_BYTES: usize = 16_896;
 
-/// Names a buffer that the kernel has filled.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Names a buffer that the kernel has filled. Not `Copy`: who has it has the buffer, until it is
+/// given back.
+#[derive(Debug, Eq, PartialEq)]
 pub struct BufferId(pub(super) u16);
 
 /// The buffers of one shard. Lives on: one shard; leaked when dropped, because the kernel may
@@ -44,14 +45,14 @@ impl Buffers {
             tail: 0,
         };
         for id in 0..COUNT {
-            this.put(BufferId(id));
+            this.put(&BufferId(id));
         }
         this.publish();
         Ok(this)
     }
 
     /// The bytes that a receive brought.
-    pub fn bytes(&mut self, id: BufferId, length: usize) -> &mut [u8] {
+    pub fn bytes(&mut self, id: &BufferId, length: usize) -> &mut [u8] {
         let length = length.min(BUFFER_BYTES);
         let at = usize::from(id.0 % COUNT) * BUFFER_BYTES;
         // SAFETY: the offset and length lie within the mapping; the kernel has handed this buffer
@@ -61,11 +62,11 @@ impl Buffers {
 
     /// Lends a buffer to the kernel again.
     pub fn give_back(&mut self, id: BufferId) {
-        self.put(id);
+        self.put(&id);
         self.publish();
     }
 
-    fn put(&mut self, id: BufferId) {
+    fn put(&mut self, id: &BufferId) {
         let place = usize::from(self.tail & (COUNT - 1));
         let at = usize::from(id.0 % COUNT) * BUFFER_BYTES;
         // SAFETY: `place` is within the entries; the entry is ours until the tail passes it.

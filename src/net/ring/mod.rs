@@ -144,6 +144,7 @@ pub struct Ring {
     accepts: Vec<AcceptSlot>,
     accepts_free: Vec<u32>,
     sends_queued: u32,
+    failed: Option<io::Error>,
     done: Vec<Completion>,
     done_next: usize,
 }
@@ -170,6 +171,7 @@ impl Ring {
             accepts: Vec::new(),
             accepts_free: Vec::new(),
             sends_queued: 0,
+            failed: None,
             done: Vec::with_capacity(COMPLETIONS as usize),
             done_next: 0,
         };
@@ -191,7 +193,8 @@ impl Ring {
                 && error.kind() != io::ErrorKind::Interrupted
                 && error.raw_os_error() != Some(libc::EBUSY)
             {
-                tracing::error!(%error, "io_uring refuses submissions");
+                // Met again at the next wait, which then fails: the ring is of no use any more.
+                self.failed = Some(error);
                 return;
             }
         }
@@ -247,15 +250,6 @@ impl Ring {
             Reception::Many => opcode::RecvMulti::new(Fd(socket), buffers::GROUP).build(),
         };
         self.push(&entry.user_data(token(Kind::Receive, key)));
-    }
-
-    /// Ends what [`Ring::receive`] started; the end comes as an event that is no longer armed.
-    pub fn cancel_receive(&mut self, key: Key) {
-        let ignored = token(Kind::Ignore, key);
-        let entry = opcode::AsyncCancel::new(token(Kind::Receive, key))
-            .build()
-            .user_data(ignored);
-        self.push(&entry);
     }
 
     /// Sends `buffer[from..]`. The buffer comes back with [`Event::Sent`].
@@ -330,6 +324,9 @@ impl Ring {
     /// # Errors
     /// When the kernel fails the ring itself.
     pub fn wait(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let sends = std::mem::take(&mut self.sends_queued);
         self.enter(sends, patience)?;
         self.done.clear();

@@ -61,7 +61,10 @@ impl TlsServer {
     ///
     /// # Errors
     /// Every fault that can be found in one go, each with the option it belongs to.
-    #[expect(clippy::disallowed_methods, reason = "certificates are judged by the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates are judged by the wall clock"
+    )]
     pub fn build(options: &TlsOptions, read: Read<'_>) -> Result<Self, Vec<TlsConfigError>> {
         let now = SystemTime::now();
         let mut findings = Findings::default();

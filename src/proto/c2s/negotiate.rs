@@ -125,8 +125,11 @@ impl Found<'_> {
     }
 
     fn tree(&self) -> Result<Element, StreamError> {
-        let bindings: Vec<(&str, &str)> =
-            self.scope.bindings().map(|(_, prefix, uri)| (prefix, uri)).collect();
+        let bindings: Vec<(&str, &str)> = self
+            .scope
+            .bindings()
+            .map(|(_, prefix, uri)| (prefix, uri))
+            .collect();
         Element::parse(self.bytes, self.scope.default_namespace(), &bindings).map_err(|_| {
             StreamError::because(StreamCondition::PolicyViolation, "the element is too deep")
         })
@@ -152,7 +155,10 @@ impl Negotiation {
 
     /// True while an answer of the driver is due: input has to wait.
     pub fn awaits(&self) -> bool {
-        matches!(self.state, State::AwaitUser(_) | State::AwaitTls | State::AwaitBind(_))
+        matches!(
+            self.state,
+            State::AwaitUser(_) | State::AwaitTls | State::AwaitBind(_)
+        )
     }
 
     /// The host that the client asked for; empty before its header.
@@ -174,7 +180,11 @@ impl Negotiation {
     /// Begins our side of the stream where the peer's header could not be read at all.
     pub fn open_for_error(&self, offer: &Offer<'_>, stream_id: &str, out: &mut Vec<u8>) {
         if self.expects_header() {
-            let host = if self.host.is_empty() { offer.default_host } else { &self.host };
+            let host = if self.host.is_empty() {
+                offer.default_host
+            } else {
+                &self.host
+            };
             write_header(ns::CLIENT, host, None, stream_id, offer.language, out);
         }
     }
@@ -190,20 +200,32 @@ impl Negotiation {
         let serves = |to: &str| {
             domain_prep(to).is_ok_and(|to| {
                 // After authentication the host is settled.
-                if self.user.is_some() { *to == *self.host } else { offer.hosts.iter().any(|host| **host == *to) }
+                if self.user.is_some() {
+                    *to == *self.host
+                } else {
+                    offer.hosts.iter().any(|host| **host == *to)
+                }
             })
         };
-        let peer = found.head.attribute(found.bytes, b"from").map(|v| v.decoded(found.bytes));
+        let peer = found
+            .head
+            .attribute(found.bytes, b"from")
+            .map(|v| v.decoded(found.bytes));
         match client_header(found.head, found.scope, found.bytes, serves) {
             // The driver opens our side of the stream before it says what is wrong.
             Err(error) => Order::End(error),
             Ok(header) => {
-                self.host = domain_prep(&header.to).map(|to| to.into()).unwrap_or_default();
+                self.host = domain_prep(&header.to)
+                    .map(|to| to.into())
+                    .unwrap_or_default();
                 let peer = peer.as_deref().filter(|_| self.secured);
                 write_header(ns::CLIENT, &self.host, peer, stream_id, offer.language, out);
                 features::write(offer, self.secured, self.user.is_some(), out);
-                self.state =
-                    if self.user.is_some() { State::ExpectBind } else { State::ExpectLogin };
+                self.state = if self.user.is_some() {
+                    State::ExpectBind
+                } else {
+                    State::ExpectLogin
+                };
                 Order::Go
             }
         }
@@ -255,7 +277,10 @@ impl Negotiation {
     }
 
     fn authenticate(&mut self, offer: &Offer<'_>, found: Found<'_>, out: &mut Vec<u8>) -> Order {
-        let name = found.head.attribute(found.bytes, b"mechanism").map(|m| m.decoded(found.bytes));
+        let name = found
+            .head
+            .attribute(found.bytes, b"mechanism")
+            .map(|m| m.decoded(found.bytes));
         let mechanism = name.and_then(|name| Mechanism::parse(&name));
         let offered = offer.mechanisms(self.secured);
         let Some(mechanism) = mechanism.filter(|wanted| offered.contains(wanted)) else {
@@ -319,9 +344,13 @@ impl Negotiation {
     }
 
     /// The keys of the user that was asked for (for an unknown one a decoy) and a fresh nonce.
-    pub fn keys(&mut self, keys: Result<&ScramKeys, Failure>, nonce: &str, out: &mut Vec<u8>) -> Order {
-        let State::AwaitUser(mut exchange) =
-            std::mem::replace(&mut self.state, State::ExpectLogin)
+    pub fn keys(
+        &mut self,
+        keys: Result<&ScramKeys, Failure>,
+        nonce: &str,
+        out: &mut Vec<u8>,
+    ) -> Order {
+        let State::AwaitUser(mut exchange) = std::mem::replace(&mut self.state, State::ExpectLogin)
         else {
             return Order::End(StreamError::new(StreamCondition::InternalServerError));
         };
@@ -336,8 +365,7 @@ impl Negotiation {
 
     /// Whether the password was right.
     pub fn checked(&mut self, verdict: Result<(), Failure>, out: &mut Vec<u8>) -> Order {
-        let State::AwaitUser(mut exchange) =
-            std::mem::replace(&mut self.state, State::ExpectLogin)
+        let State::AwaitUser(mut exchange) = std::mem::replace(&mut self.state, State::ExpectLogin)
         else {
             return Order::End(StreamError::new(StreamCondition::InternalServerError));
         };
@@ -395,7 +423,9 @@ impl Negotiation {
             (_, None) => return Order::End(StreamError::new(StreamCondition::NotAuthorized)),
         };
         let id = iq.attr("id").unwrap_or_default();
-        let bind = iq.child("bind", ns::BIND).filter(|_| iq.attr("type") == Some("set"));
+        let bind = iq
+            .child("bind", ns::BIND)
+            .filter(|_| iq.attr("type") == Some("set"));
         let Some(bind) = bind else {
             // RFC 6120 section 7.1: nothing but binding is possible now.
             if matches!(iq.attr("type"), Some("get" | "set")) {
@@ -405,9 +435,13 @@ impl Negotiation {
             }
             return Order::End(StreamError::new(StreamCondition::NotAuthorized));
         };
-        let resource = bind.child("resource", ns::BIND).map(|resource| resource.text());
+        let resource = bind
+            .child("resource", ns::BIND)
+            .map(|resource| resource.text());
         self.state = State::AwaitBind(id.into());
-        let resource = resource.filter(|resource| !resource.is_empty()).map(|r| r.as_ref().into());
+        let resource = resource
+            .filter(|resource| !resource.is_empty())
+            .map(|r| r.as_ref().into());
         Order::Bind { user, resource }
     }
 
@@ -445,7 +479,11 @@ fn register(found: Found<'_>, out: &mut Vec<u8>) -> Order {
         _ => return Order::End(StreamError::new(StreamCondition::NotAuthorized)),
     };
     match iq.child("query", ns::REGISTER) {
-        Some(query) => Order::Register { id: id.into(), query: query.clone(), set },
+        Some(query) => Order::Register {
+            id: id.into(),
+            query: query.clone(),
+            set,
+        },
         None => {
             let why = (StanzaCondition::NotAuthorized, "");
             reply::error_parts("iq", None, "", Some(id), why, out);

@@ -145,18 +145,26 @@ impl<'a> Stanza<'a> {
             }
             _ => return Err(NoStanza::Unsupported),
         };
-        Ok(Self { bytes, head, scope, kind })
+        Ok(Self {
+            bytes,
+            head,
+            scope,
+            kind,
+        })
     }
 
     /// An attribute without a prefix, decoded.
     pub fn attribute(&self, name: &[u8]) -> Option<Cow<'a, str>> {
-        self.head.attribute(self.bytes, name).map(|found| found.decoded(self.bytes))
+        self.head
+            .attribute(self.bytes, name)
+            .map(|found| found.decoded(self.bytes))
     }
 }
 
 fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<&'a [u8]> {
     // A type that has to be decoded is none of the known ones, or was written to deceive.
-    head.attribute(bytes, b"type").map(|found| found.value().of(bytes))
+    head.attribute(bytes, b"type")
+        .map(|found| found.value().of(bytes))
 }
 
 fn message_type(value: Option<&[u8]>) -> MessageType {

@@ -24,7 +24,11 @@ pub fn relayed_bytes(stanza: &Stanza<'_>, stamp: Stamp<'_>) -> usize {
     let escaped = |text: &str| 6 * text.len() + 16;
     let declared: usize = match stanza.head.header_prefixes_used {
         0 => 0,
-        _ => stanza.scope.bindings().map(|(_, prefix, uri)| prefix.len() + escaped(uri)).sum(),
+        _ => stanza
+            .scope
+            .bindings()
+            .map(|(_, prefix, uri)| prefix.len() + escaped(uri))
+            .sum(),
     };
     stanza.bytes.len()
         + stamp.from.len()
@@ -108,6 +112,9 @@ fn write_escaped(name: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 fn trim_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |at| at + 1);
+    let end = bytes
+        .iter()
+        .rposition(|byte| !byte.is_ascii_whitespace())
+        .map_or(0, |at| at + 1);
     bytes.get(..end).unwrap_or_default()
 }

@@ -11,7 +11,10 @@ pub const ERROR_BYTES: usize = 256;
 
 /// Text as it may stand between apostrophes; borrowed where nothing has to be escaped.
 pub fn attribute(text: &str) -> Cow<'_, str> {
-    if !text.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"')) {
+    if !text
+        .bytes()
+        .any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"'))
+    {
         return Cow::Borrowed(text);
     }
     let mut escaped = Vec::with_capacity(text.len() + 16);

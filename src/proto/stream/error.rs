@@ -88,7 +88,10 @@ pub struct StreamError {
 impl StreamError {
     /// A condition that says everything.
     pub const fn new(condition: StreamCondition) -> Self {
-        Self { condition, text: "" }
+        Self {
+            condition,
+            text: "",
+        }
     }
 
     /// A condition with a sentence.

@@ -51,7 +51,9 @@ pub fn client_header<'a>(
     let Some(to) = to.filter(|to| serves(to)) else {
         return Err(StreamError::new(StreamCondition::HostUnknown));
     };
-    let version = head.attribute(bytes, b"version").map(|version| version.decoded(bytes));
+    let version = head
+        .attribute(bytes, b"version")
+        .map(|version| version.decoded(bytes));
     if !version.is_some_and(|version| is_spoken(&version)) {
         return Err(StreamError::because(
             StreamCondition::UnsupportedVersion,
@@ -63,15 +65,22 @@ pub fn client_header<'a>(
 
 /// What a header declares is repeated on every stanza that is relayed, so it must be small.
 fn is_heavy(scope: &StreamScope) -> bool {
-    let bindings: usize = scope.bindings().map(|(_, prefix, uri)| prefix.len() + uri.len()).sum();
+    let bindings: usize = scope
+        .bindings()
+        .map(|(_, prefix, uri)| prefix.len() + uri.len())
+        .sum();
     bindings > HEADER_BINDING_BYTES_MAX
-        || scope.lang().is_some_and(|lang| lang.len() > HEADER_LANG_BYTES_MAX)
+        || scope
+            .lang()
+            .is_some_and(|lang| lang.len() > HEADER_LANG_BYTES_MAX)
 }
 
 /// RFC 6120 section 4.7.5: two numbers, of which the first is at least 1; what is above 1.0 is
 /// answered with 1.0.
 fn is_spoken(version: &str) -> bool {
-    let Some((major, minor)) = version.split_once('.') else { return false };
+    let Some((major, minor)) = version.split_once('.') else {
+        return false;
+    };
     let number = |text: &str| {
         (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
             .then(|| text.trim_start_matches('0').to_owned())
@@ -114,7 +123,9 @@ mod tests {
         for good in ["1.0", "1.1", "01.0", "2.0", "10.12", "1.00"] {
             assert!(is_spoken(good), "{good}");
         }
-        for bad in ["", "1", "0.9", "00.1", "1.", ".1", "a.b", "-1.0", "1.0.0", "1,0"] {
+        for bad in [
+            "", "1", "0.9", "00.1", "1.", ".1", "a.b", "-1.0", "1.0.0", "1,0",
+        ] {
             assert!(!is_spoken(bad), "{bad}");
         }
     }

@@ -156,8 +156,18 @@ impl<V: Vector> Engine<'_, V> {
     /// For a step out of the ordinary.
     #[inline(always)]
     pub(super) fn place(&mut self) -> Place<'_, V> {
-        let Self { vector, input, limits, .. } = *self;
-        Place { vector, input, tables: self.tables, limits }
+        let Self {
+            vector,
+            input,
+            limits,
+            ..
+        } = *self;
+        Place {
+            vector,
+            input,
+            tables: self.tables,
+            limits,
+        }
     }
 
     /// The byte at a position, if it has arrived.

@@ -39,7 +39,9 @@ fn tables_idle(tables: &Tables) -> bool {
 fn predefined(input: &[u8], pos: usize) -> Option<usize> {
     const ALL: [&[u8]; 5] = [b"&lt;", b"&gt;", b"&amp;", b"&apos;", b"&quot;"];
     let rest = input.get(pos..)?;
-    ALL.iter().find(|entity| rest.starts_with(entity)).map(|entity| pos + entity.len())
+    ALL.iter()
+        .find(|entity| rest.starts_with(entity))
+        .map(|entity| pos + entity.len())
 }
 
 fn scan_reference(

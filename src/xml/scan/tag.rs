@@ -44,7 +44,9 @@ impl<V: Vector> Engine<'_, V> {
         let end = self.find_name_end(start);
         // Of the characters of a name, those up to `9` may not begin one.
         let is_started = end > start && self.byte(start).is_some_and(|byte| byte > b'9');
-        let is_whole = self.byte(end).is_some_and(|byte| byte < 0x80 && byte != b':');
+        let is_whole = self
+            .byte(end)
+            .is_some_and(|byte| byte < 0x80 && byte != b':');
         if is_started && is_whole && end - start <= self.limits.name_max() {
             return Ok((end, 0));
         }
@@ -213,7 +215,7 @@ impl<V: Vector> Place<'_, V> {
             None => {
                 self.tables.suspend(State::Value, pos);
                 Err(Stop::More)
-            },
+            }
         }
     }
 }
