@@ -151,6 +151,14 @@ impl Settings {
             .next()
     }
 
+    /// Hosts for which a listener has no way to log in at all.
+    pub fn without_login<'a>(&'a self, listener: &'a Listener) -> impl Iterator<Item = &'a str> {
+        let offers = self.hosts.names().zip(&listener.hosts);
+        offers
+            .filter(|(_, offer)| offer.secure.is_empty() && offer.clear_here.is_empty())
+            .map(|(name, _)| name)
+    }
+
     fn host<'a>(&self, listener: &'a Listener, host: &str) -> &'a HostOffer {
         let place = self
             .hosts

@@ -65,6 +65,13 @@ impl Start<'_> {
                      {ACCEPTS_PER_CORE_MAX} a core at most"
                 ));
             }
+            for host in settings.without_login(listener) {
+                lines.push(format!(
+                    "  warning    {}: nobody can log in to {host}: enable a method, such as \
+                     [auth.internal]",
+                    listener.path
+                ));
+            }
             if let Some(why) = settings.plain_withheld(listener) {
                 lines.push(format!("  note       {}: {why}", listener.path));
             }
