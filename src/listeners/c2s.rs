@@ -497,8 +497,15 @@ impl Shard {
                 }
                 Found::Element { end } => {
                     let bytes = rest.get(..end).unwrap_or_default();
+                    if !is_own(session, scanner.head(), bytes) {
+                        return Err(StreamError::new(StreamCondition::InvalidFrom));
+                    }
+                    if scanner.head().name.is(scope, bytes, ns::STREAMS, "error") {
+                        // RFC 6120 section 4.9.1.1: the client gives up.
+                        return Ok(true);
+                    }
                     match Stanza::read(bytes, scanner.head(), scope, ns::CLIENT) {
-                        Ok(stanza) => self.stanza(key, session, &stanza)?,
+                        Ok(stanza) => self.stanza(key, session, &stanza),
                         Err(NoStanza::Unsupported) => {
                             return Err(StreamError::new(StreamCondition::UnsupportedStanzaType));
                         }
@@ -513,27 +520,9 @@ impl Shard {
         Ok(false)
     }
 
-    fn stanza(
-        &mut self,
-        key: Key,
-        session: &Session,
-        stanza: &Stanza<'_>,
-    ) -> Result<(), StreamError> {
+    fn stanza(&mut self, key: Key, session: &Session, stanza: &Stanza<'_>) {
         self.stanzas_in += 1;
         let jid = &session.jid;
-        if let Some(from) = stanza.attribute(b"from")
-            && from != jid.as_str()
-            && from != jid.bare()
-        {
-            // Written differently it may still be the same address.
-            let same = crate::jid::parse(&from).is_ok_and(|parts| {
-                let full = parts.full();
-                full == jid.as_str() || full == jid.bare()
-            });
-            if !same {
-                return Err(StreamError::new(StreamCondition::InvalidFrom));
-            }
-        }
         let sender = Sender {
             connection: key,
             stamp: session.attribute(),
@@ -542,7 +531,6 @@ impl Shard {
             resource: jid.resource().unwrap_or_default(),
         };
         carry(&mut self.scene(), &sender, stanza);
-        Ok(())
     }
 
     /// RFC 6120 section 8.3: a stanza that makes no sense gets `bad-request`, unless it is an answer.
@@ -566,4 +554,19 @@ impl Shard {
             reply::error_parts(element, to, session.attribute(), id, why, out);
         }
     }
+}
+
+/// RFC 6120 section 8.1.2.1: `from` is absent, or the session's full or bare JID.
+fn is_own(session: &Session, head: &Head, bytes: &[u8]) -> bool {
+    let Some(from) = head.attribute(bytes, b"from").map(|from| from.decoded(bytes)) else {
+        return true;
+    };
+    let jid = &session.jid;
+    // Written differently it may still be the same address.
+    from == jid.as_str()
+        || from == jid.bare()
+        || crate::jid::parse(&from).is_ok_and(|parts| {
+            let full = parts.full();
+            full == jid.as_str() || full == jid.bare()
+        })
 }

@@ -49,6 +49,8 @@ pub fn deliver(user: Option<&User>, resource: Option<&str>, kind: Type) -> Deliv
 /// Sections 8.5.2.1.1, 8.5.2.2.1 (bare JID) and 8.5.3.2.1 (full JID without a matching resource).
 fn message(kind: MessageType, full: bool, wants_messages: bool) -> Delivery {
     match (kind, full, wants_messages) {
+        // Section 8.5.3.2.1: only a conversation follows its peer to another resource.
+        (MessageType::Normal, true, _) => Delivery::Bounce,
         (MessageType::Normal | MessageType::Chat, _, true) => Delivery::TopPriority,
         (MessageType::Normal | MessageType::Chat, _, false) => Delivery::Offline,
         (MessageType::Groupchat, _, _) => Delivery::Bounce,
@@ -133,7 +135,7 @@ mod tests {
             (&[], None, Groupchat, Bounce),
             (&[Some(-1)], Some("r0"), Chat, Resource),
             (&[Some(1)], Some("gone"), Chat, TopPriority),
-            (&[Some(1)], Some("gone"), Normal, TopPriority),
+            (&[Some(1)], Some("gone"), Normal, Bounce),
             (&[Some(-1)], Some("gone"), Chat, Offline),
             (&[Some(1)], Some("gone"), Groupchat, Bounce),
             (&[Some(1)], Some("gone"), Headline, Drop),

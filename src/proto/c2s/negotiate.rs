@@ -233,6 +233,10 @@ impl Negotiation {
 
     /// A complete element.
     pub fn element(&mut self, offer: &Offer<'_>, found: Found<'_>, out: &mut Vec<u8>) -> Order {
+        if found.is(ns::STREAMS, "error") {
+            // RFC 6120 section 4.9.1.1: the client gives up; there is nothing to answer but the end.
+            return Order::Finish;
+        }
         match std::mem::replace(&mut self.state, State::ExpectLogin) {
             State::ExpectLogin => self.login(offer, found, out),
             State::ExpectResponse(exchange) => self.response(*exchange, found, out),
@@ -262,8 +266,11 @@ impl Negotiation {
             return Order::StartTls;
         }
         if offer.tls_required && !self.secured {
+            if found.is(ns::SASL, "auth") {
+                return self.fail(Failure::EncryptionRequired, out);
+            }
             return Order::End(StreamError::because(
-                StreamCondition::PolicyViolation,
+                StreamCondition::NotAuthorized,
                 "STARTTLS is required first",
             ));
         }
@@ -422,7 +429,11 @@ impl Negotiation {
             (Err(error), _) => return Order::End(error),
             (_, None) => return Order::End(StreamError::new(StreamCondition::NotAuthorized)),
         };
-        let id = iq.attr("id").unwrap_or_default();
+        let Some(id) = iq.attr("id") else {
+            let why = (StanzaCondition::BadRequest, "an iq must have an id");
+            reply::error_parts("iq", None, "", None, why, out);
+            return Order::Go;
+        };
         let bind = iq
             .child("bind", ns::BIND)
             .filter(|_| iq.attr("type") == Some("set"));

@@ -131,13 +131,14 @@ impl<'a> Stanza<'a> {
         if !head.name.in_namespace(scope, bytes, content) {
             return Err(NoStanza::Unsupported);
         }
+        let kind = type_attribute(bytes, head);
         let kind = match head.name.local.of(bytes) {
-            b"message" => Type::Message(message_type(type_attribute(bytes, head))),
+            b"message" => Type::Message(message_type(kind.as_deref())),
             b"presence" => Type::Presence(
-                presence_type(type_attribute(bytes, head)).ok_or(NoStanza::Malformed)?,
+                presence_type(kind.as_deref()).ok_or(NoStanza::Malformed)?,
             ),
             b"iq" => {
-                let kind = iq_type(type_attribute(bytes, head)).ok_or(NoStanza::Malformed)?;
+                let kind = iq_type(kind.as_deref()).ok_or(NoStanza::Malformed)?;
                 if head.attribute(bytes, b"id").is_none() {
                     return Err(NoStanza::Malformed);
                 }
@@ -161,43 +162,41 @@ impl<'a> Stanza<'a> {
     }
 }
 
-fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<&'a [u8]> {
-    // A type that has to be decoded is none of the known ones, or was written to deceive.
-    head.attribute(bytes, b"type")
-        .map(|found| found.value().of(bytes))
+fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<Cow<'a, str>> {
+    head.attribute(bytes, b"type").map(|found| found.decoded(bytes))
 }
 
-fn message_type(value: Option<&[u8]>) -> MessageType {
+fn message_type(value: Option<&str>) -> MessageType {
     match value {
-        Some(b"chat") => MessageType::Chat,
-        Some(b"error") => MessageType::Error,
-        Some(b"groupchat") => MessageType::Groupchat,
-        Some(b"headline") => MessageType::Headline,
+        Some("chat") => MessageType::Chat,
+        Some("error") => MessageType::Error,
+        Some("groupchat") => MessageType::Groupchat,
+        Some("headline") => MessageType::Headline,
         // RFC 6121 section 5.2.2: an unknown type is treated as normal.
         Some(_) | None => MessageType::Normal,
     }
 }
 
-fn presence_type(value: Option<&[u8]>) -> Option<PresenceType> {
+fn presence_type(value: Option<&str>) -> Option<PresenceType> {
     Some(match value {
         None => PresenceType::Available,
-        Some(b"error") => PresenceType::Error,
-        Some(b"probe") => PresenceType::Probe,
-        Some(b"subscribe") => PresenceType::Subscribe,
-        Some(b"subscribed") => PresenceType::Subscribed,
-        Some(b"unavailable") => PresenceType::Unavailable,
-        Some(b"unsubscribe") => PresenceType::Unsubscribe,
-        Some(b"unsubscribed") => PresenceType::Unsubscribed,
+        Some("error") => PresenceType::Error,
+        Some("probe") => PresenceType::Probe,
+        Some("subscribe") => PresenceType::Subscribe,
+        Some("subscribed") => PresenceType::Subscribed,
+        Some("unavailable") => PresenceType::Unavailable,
+        Some("unsubscribe") => PresenceType::Unsubscribe,
+        Some("unsubscribed") => PresenceType::Unsubscribed,
         Some(_) => return None,
     })
 }
 
-fn iq_type(value: Option<&[u8]>) -> Option<IqType> {
+fn iq_type(value: Option<&str>) -> Option<IqType> {
     Some(match value? {
-        b"error" => IqType::Error,
-        b"get" => IqType::Get,
-        b"result" => IqType::Result,
-        b"set" => IqType::Set,
+        "error" => IqType::Error,
+        "get" => IqType::Get,
+        "result" => IqType::Result,
+        "set" => IqType::Set,
         _ => return None,
     })
 }
