@@ -31,16 +31,15 @@ struct Meaning {
 }
 
 /// Enters the declarations of the tag at hand and resolves its prefixes. Returns the namespace of
-/// the element; `inherited` is what it has without prefix and `xmlns`.
+/// the element.
 #[inline(never)]
 pub(super) fn bind(
     tables: &mut Tables,
     input: &[u8],
     limits: &Limits,
     scope: &StreamScope,
-    inherited: Namespace,
 ) -> Result<Namespace, ScanError> {
-    let first = tables.tag.first;
+    let first = tables.tag.first as usize;
     let mut prefixed = 0;
     for index in first..tables.head.attributes.len() {
         let Some(&attribute) = tables.head.attributes.get(index) else {
@@ -52,10 +51,10 @@ pub(super) fn bind(
             prefixed += 1;
         }
     }
-    let mut namespace = own_default(tables, input).unwrap_or(inherited);
+    let mut namespace = without_prefix(tables);
     if tables.tag.prefix_len != 0 {
         let start = tables.tag.start;
-        let prefix = Span::new(start, start + tables.tag.prefix_len);
+        let prefix = Span { start, end: start + u32::from(tables.tag.prefix_len) };
         namespace = resolve(tables, input, scope, prefix)?.namespace;
     }
     if prefixed > 0 {
@@ -64,18 +63,14 @@ pub(super) fn bind(
     Ok(namespace)
 }
 
-/// The `xmlns` of the tag at hand.
-pub(super) fn own_default(tables: &Tables, input: &[u8]) -> Option<Namespace> {
-    if !tables.tag.has_default {
-        return None;
+/// The namespace of the element at hand if it has no prefix; it is the top-level one or a child.
+pub(super) fn without_prefix(tables: &Tables) -> Namespace {
+    let own = (tables.tag.default as usize).checked_sub(1);
+    match own.and_then(|index| tables.head.attributes.get(index)) {
+        Some(xmlns) => Namespace::Declared { value: xmlns.value(), escaped: xmlns.escaped },
+        None if tables.open.is_empty() => Namespace::Inherited,
+        None => tables.top_default,
     }
-    let mut attributes = tables.head.attributes.get(tables.tag.first..)?.iter();
-    let xmlns = attributes.find(|a| a.is_xmlns && a.prefix_len == 0)?;
-    debug_assert_eq!(xmlns.name().of(input), b"xmlns");
-    Some(Namespace::Declared {
-        value: xmlns.value(),
-        escaped: xmlns.escaped,
-    })
 }
 
 /// Enters `xmlns` or `xmlns:prefix`.
@@ -197,7 +192,7 @@ fn resolve_attributes(
     input: &[u8],
     scope: &StreamScope,
 ) -> Result<(), ScanError> {
-    let first = tables.tag.first;
+    let first = tables.tag.first as usize;
     for index in first..tables.head.attributes.len() {
         let Some(&attribute) = tables.head.attributes.get(index) else {
             break;

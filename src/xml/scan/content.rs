@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
+use super::engine::Way;
 use super::error::Malformed;
 use super::error::ScanError;
 use super::names;
@@ -17,28 +18,28 @@ use super::tables::Tables;
 impl<V: Vector> Engine<'_, V> {
     /// Text up to the next `<`, where it returns. The text began at `mark`.
     #[inline(always)]
-    pub(super) fn text(&mut self, mut pos: usize) -> Step {
+    pub(super) fn text(&mut self, mut pos: usize) -> Way {
         loop {
             pos = self.find_text_end(pos);
             if self.byte(pos) == Some(b'<') {
                 return Ok(pos);
             }
-            pos = self.place().text_other(pos)?;
+            pos = self.go(|place| place.text_other(pos))?;
         }
     }
 
     /// Behind `</`: the name must be that of the innermost open element.
     #[inline(always)]
-    pub(super) fn end_tag(&mut self, start: usize) -> Step {
+    pub(super) fn end_tag(&mut self, start: usize) -> Way {
         let Some(&open) = self.tables.open.last() else {
-            return Err(Malformed::EndTag.into());
+            return self.fail(Malformed::EndTag);
         };
         let end = start + usize::from(open.name_len);
         if self.byte(end) == Some(b'>') && self.repeats(open, start) {
             close(self.tables);
             return Ok(end + 1);
         }
-        self.place().end_tag(open, start, end)
+        self.go(|place| place.end_tag(open, start, end))
     }
 
     /// The name of `open` stands at `start` again. Short names are compared without a call.

@@ -17,9 +17,10 @@ use super::tables::State;
 use super::tables::Tables;
 
 /// Why a step did not get to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The bytes ran out.
+    #[default]
     More,
     /// The peer is at fault.
     Fail(ScanError),
@@ -34,6 +35,14 @@ impl<E: Into<ScanError>> From<E> for Stop {
 
 /// The position behind what was recognised.
 pub(super) type Step = Result<usize, Stop>;
+
+/// The same on the ordinary way: why it stopped is in [`Tables::stop`], since a reason handed from
+/// step to step takes registers from all of them.
+pub(super) type Way = Result<usize, Halt>;
+
+/// See [`Tables::stop`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Halt;
 
 /// A scan under way. `Scan::run` is the entry.
 ///
@@ -104,7 +113,7 @@ impl simd::Task for Scan<'_> {
             limits,
             scope,
         };
-        engine.element(start)
+        engine.element(start).map_err(|Halt| engine.tables.stop)
     }
 }
 
@@ -178,15 +187,35 @@ impl<V: Vector> Engine<'_, V> {
 
     /// Notes how to go on, and stops.
     #[inline(always)]
-    pub(super) fn suspend<T>(&mut self, state: State, pos: usize) -> Result<T, Stop> {
+    pub(super) fn suspend(&mut self, state: State, pos: usize) -> Way {
         self.tables.suspend(state, pos);
-        Err(Stop::More)
+        self.tables.stop = Stop::More;
+        Err(Halt)
+    }
+
+    /// Stops because of the peer.
+    #[inline(always)]
+    pub(super) fn fail(&mut self, error: impl Into<ScanError>) -> Way {
+        self.tables.stop = Stop::Fail(error.into());
+        Err(Halt)
+    }
+
+    /// Takes a step out of the ordinary.
+    #[inline(always)]
+    pub(super) fn go<T>(
+        &mut self,
+        step: impl FnOnce(&mut Place<'_, V>) -> Result<T, Stop>,
+    ) -> Result<T, Halt> {
+        step(&mut self.place()).map_err(|stop| {
+            self.tables.stop = stop;
+            Halt
+        })
     }
 
     /// Scans to the end of the top-level element, or of the stream header's tag. Neither leaves
     /// anything open.
     #[inline(always)]
-    fn element(&mut self, start: usize) -> Step {
+    fn element(&mut self, start: usize) -> Way {
         let mut pos = start;
         if !matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
             pos = self.resume()?;
@@ -207,16 +236,16 @@ impl<V: Vector> Engine<'_, V> {
 
     /// At a `<`.
     #[inline(always)]
-    fn markup(&mut self, pos: usize) -> Step {
+    fn markup(&mut self, pos: usize) -> Way {
         match self.byte(pos + 1) {
             Some(b'/') => self.end_tag(pos + 2),
-            Some(b'!') => self.place().declaration(pos),
-            Some(b'?') => Err(Restricted::ProcessingInstruction.into()),
-            Some(_) if self.tables.open.len() >= self.limits.depth_max => Err(Limit::Depth.into()),
+            Some(b'!') => self.go(|place| place.declaration(pos)),
+            Some(b'?') => self.fail(Restricted::ProcessingInstruction),
+            Some(_) if self.tables.open.len() >= self.limits.depth_max => self.fail(Limit::Depth),
             Some(_) => {
                 self.tables.begin_tag(pos + 1);
                 let pos = self.element_name(pos + 1)?;
-                self.attributes(pos)
+                self.attributes(pos, 0)
             }
             None => self.suspend(State::Text, pos),
         }
@@ -224,8 +253,10 @@ impl<V: Vector> Engine<'_, V> {
 
     /// Finishes the token that the last call broke off in, and the tag around it.
     #[inline(always)]
-    fn resume(&mut self) -> Step {
+    fn resume(&mut self) -> Way {
         let pos = self.tables.pos;
+        // Which hashes the tag had is forgotten; its attributes are not.
+        let mut seen = u64::MAX;
         let pos = match self.tables.state {
             State::Start
             | State::Begun
@@ -234,12 +265,12 @@ impl<V: Vector> Engine<'_, V> {
             | State::StreamEndSpace
             | State::Text => return Ok(pos),
             State::TextReference => {
-                let pos = self.place().reference(State::TextReference, pos)?;
+                let pos = self.go(|place| place.reference(State::TextReference, pos))?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
             State::Cdata => {
-                let pos = self.place().cdata(pos)?;
+                let pos = self.go(|place| place.cdata(pos))?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
@@ -249,32 +280,27 @@ impl<V: Vector> Engine<'_, V> {
                 return Ok(pos);
             }
             State::EndSpace => {
-                let pos = self.place().end_space(pos)?;
+                let pos = self.go(|place| place.end_space(pos))?;
                 self.tables.mark = pos;
                 return Ok(pos);
             }
-            State::ElementName => {
-                let (end, prefix_len) = self.place().name(State::ElementName, pos)?;
-                self.element_named(end, prefix_len);
-                end
-            }
+            State::ElementName => self.go(|place| place.element_name(pos))?,
             State::Gap => pos,
-            State::Spaced => self.spaced(pos)?,
+            State::Spaced => self.spaced(pos, &mut seen)?,
             State::Slash => pos - 1,
-            State::AttributeName => {
-                let start = self.tables.mark;
-                let (end, prefix_len) = self.place().name(State::AttributeName, pos)?;
-                self.attribute_named(start, end, prefix_len)?;
-                self.late_value(State::Equals, end)?
+            State::AttributeName => self.go(|place| place.attribute(pos))?,
+            state @ (State::Equals | State::Quote) => self.go(|place| place.late_value(state, pos))?,
+            State::Value => {
+                let quote = self.tables.quote;
+                self.go(|place| place.value(pos, quote))?
             }
-            state @ (State::Equals | State::Quote) => self.late_value(state, pos)?,
-            State::Value => self.value(pos, self.tables.quote)?,
             State::ValueReference => {
-                let pos = self.place().reference(State::ValueReference, pos)?;
-                self.value(pos, self.tables.quote)?
+                let pos = self.go(|place| place.reference(State::ValueReference, pos))?;
+                let quote = self.tables.quote;
+                self.go(|place| place.value(pos, quote))?
             }
         };
-        let pos = self.attributes(pos)?;
+        let pos = self.attributes(pos, seen)?;
         self.tables.mark = pos;
         Ok(pos)
     }

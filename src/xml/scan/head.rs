@@ -16,13 +16,6 @@ pub struct Span {
 }
 
 impl Span {
-    pub(super) const fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
-    }
-
     /// As a range to slice with.
     pub const fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize

@@ -264,7 +264,14 @@ mod x86 {
             }
             at += 32;
         }
-        Scalar.find::<CLASS>(input, at)
+        let Some(chunk) = input.last_chunk::<32>() else {
+            return Scalar.find::<CLASS>(input, at);
+        };
+        // SAFETY: the load is of the 32 bytes of the chunk and needs no alignment.
+        let x = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
+        let seen = at.min(input.len()) - (input.len() - 32);
+        let bits = bits_avx2(stops_avx2::<CLASS>(x)) >> seen;
+        if bits == 0 { input.len() } else { at + bits.trailing_zeros() as usize }
     }
 
     /// Proof that the processor has SSSE3.

@@ -4,6 +4,7 @@
 //! calls. The tables keep their capacity from element to element.
 
 use super::Limits;
+use super::engine::Stop;
 use super::head::Head;
 use super::head::Namespace;
 use super::head::Span;
@@ -74,18 +75,16 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Tag {
     /// Where the name begins.
-    pub(super) start: usize,
-    pub(super) name_len: usize,
+    pub(super) start: u32,
+    pub(super) name_len: u16,
     /// Without the colon; 0 where there is none.
-    pub(super) prefix_len: usize,
+    pub(super) prefix_len: u16,
     /// Index of its first attribute.
-    pub(super) first: usize,
-    /// One bit for each hash of an attribute name: a clear one spares the search for duplicates.
-    pub(super) seen: u64,
+    pub(super) first: u32,
+    /// Index of the attribute behind its own `xmlns`; 0 = it has none.
+    pub(super) default: u32,
     /// It has prefixes or declarations to look at when it ends.
     pub(super) is_bound: bool,
-    /// It has an `xmlns` of its own.
-    pub(super) has_default: bool,
 }
 
 /// An element whose end tag is awaited.
@@ -114,6 +113,8 @@ pub(super) struct Binding {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub(super) state: State,
+    /// Why the scan stopped last.
+    pub(super) stop: Stop,
     /// Where the scan goes on.
     pub(super) pos: usize,
     /// Where the token began that `state` speaks of.
@@ -166,14 +167,19 @@ impl Tables {
     #[inline(always)]
     pub(super) fn begin_tag(&mut self, start: usize) {
         let first = if self.open.is_empty() {
+            // A new element: nothing of the last one's insides is left.
+            self.head.first_child = None;
+            self.head.children = 0;
+            self.head.header_prefixes_used = 0;
+            self.head.inherits_default = false;
             0
         } else {
             self.head.attributes_len
         };
         self.head.attributes.truncate(first);
         self.tag = Tag {
-            start,
-            first,
+            start: start as u32,
+            first: first as u32,
             ..Tag::default()
         };
     }

@@ -3,8 +3,10 @@
 use super::bind;
 use super::engine::Engine;
 use super::engine::Place;
+use super::engine::Halt;
 use super::engine::Step;
 use super::engine::Stop;
+use super::engine::Way;
 use super::error::Limit;
 use super::error::Malformed;
 use super::error::ScanError;
@@ -12,6 +14,8 @@ use super::head::Attribute;
 use super::head::Name;
 use super::head::Namespace;
 use super::head::Span;
+use super::head::XML_NAMESPACE;
+use super::head::XMLNS_NAMESPACE;
 use super::names;
 use super::names::Decoded;
 use super::scope::StreamScope;
@@ -20,54 +24,45 @@ use super::simd::Vector;
 use super::tables::Open;
 use super::tables::State;
 use super::tables::Tables;
+use super::tables::Tag;
 
 impl<V: Vector> Engine<'_, V> {
     /// The name of a start tag; returns the position behind it.
     #[inline(always)]
-    pub(super) fn element_name(&mut self, start: usize) -> Step {
-        let (end, prefix_len) = self.name(State::ElementName, start)?;
-        self.element_named(end, prefix_len);
-        Ok(end)
-    }
-
-    #[inline(always)]
-    pub(super) fn element_named(&mut self, end: usize, prefix_len: usize) {
-        let tag = &mut self.tables.tag;
-        tag.name_len = end - tag.start;
-        tag.prefix_len = prefix_len;
-        tag.is_bound |= prefix_len != 0;
-    }
-
-    /// A name; returns the position behind it and the length of the prefix.
-    #[inline(always)]
-    fn name(&mut self, state: State, start: usize) -> Result<(usize, usize), Stop> {
+    pub(super) fn element_name(&mut self, start: usize) -> Way {
         let end = self.find_name_end(start);
-        // Of the characters of a name, those up to `9` may not begin one.
-        let is_started = end > start && self.byte(start).is_some_and(|byte| byte > b'9');
-        let is_whole = self
-            .byte(end)
-            .is_some_and(|byte| byte < 0x80 && byte != b':');
-        if is_started && is_whole && end - start <= self.limits.name_max() {
-            return Ok((end, 0));
+        let is_whole = self.byte(end).is_some_and(|byte| byte < 0x80 && byte != b':');
+        if is_whole && self.is_plain_name(start, end) {
+            self.tables.tag.name_len = (end - start) as u16;
+            return Ok(end);
         }
         self.tables.mark = start;
         self.tables.prefix_len = 0;
-        self.place().name(state, start)
+        self.go(|place| place.element_name(start))
     }
 
-    /// Behind the element name or an attribute; to the end of the tag.
+    /// The name characters in this range, all ASCII and none a colon, make a name.
     #[inline(always)]
-    pub(super) fn attributes(&mut self, mut pos: usize) -> Step {
+    fn is_plain_name(&self, start: usize, end: usize) -> bool {
+        // Of the characters of a name, those up to `9` may not begin one.
+        let is_started = self.byte(start).is_some_and(|byte| byte > b'9');
+        is_started && (end - start).wrapping_sub(1) < self.limits.name_max()
+    }
+
+    /// Behind the element name or an attribute; to the end of the tag. `seen` has one bit for each
+    /// hash of an attribute name: a clear one spares the search for duplicates.
+    #[inline(always)]
+    pub(super) fn attributes(&mut self, mut pos: usize, mut seen: u64) -> Way {
         loop {
             match self.byte(pos) {
+                Some(b' ' | b'\t' | b'\r' | b'\n') => pos = self.spaced(pos + 1, &mut seen)?,
                 Some(b'>') => return self.tag_end(pos + 1, false),
-                Some(b' ' | b'\t' | b'\r' | b'\n') => pos = self.spaced(pos + 1)?,
                 Some(b'/') => match self.byte(pos + 1) {
                     Some(b'>') => return self.tag_end(pos + 2, true),
-                    Some(_) => return Err(Malformed::StartTag.into()),
+                    Some(_) => return self.fail(Malformed::StartTag),
                     None => return self.suspend(State::Slash, pos + 1),
                 },
-                Some(_) => return Err(Malformed::Attribute.into()),
+                Some(_) => return self.fail(Malformed::Attribute),
                 None => return self.suspend(State::Gap, pos),
             }
         }
@@ -75,101 +70,87 @@ impl<V: Vector> Engine<'_, V> {
 
     /// Behind white space: an attribute, or nothing where the tag ends.
     #[inline(always)]
-    pub(super) fn spaced(&mut self, mut pos: usize) -> Step {
+    pub(super) fn spaced(&mut self, mut pos: usize, seen: &mut u64) -> Way {
         if self.byte(pos).is_some_and(|byte| byte <= b' ') {
             pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
         }
         match self.byte(pos) {
             Some(b'>' | b'/') => Ok(pos),
-            Some(_) => self.attribute(pos),
+            Some(_) => self.attribute(pos, seen),
             None => self.suspend(State::Spaced, pos),
         }
     }
 
+    /// An attribute; returns the position behind its value.
     #[inline(always)]
-    fn attribute(&mut self, start: usize) -> Step {
-        let (end, prefix_len) = self.name(State::AttributeName, start)?;
-        self.attribute_named(start, end, prefix_len)?;
-        if let Some(&[b'=', quote @ (b'\'' | b'"')]) = self.input.get(end..end + 2) {
-            open_value(self.tables, end + 2, quote);
-            return self.value(end + 2, quote);
-        }
-        self.late_value(State::Equals, end)
-    }
-
-    /// Behind the name of an attribute or its `=`, as `state` says; to behind the value.
-    #[inline(always)]
-    pub(super) fn late_value(&mut self, state: State, pos: usize) -> Step {
-        let pos = opening(self.tables, self.input, state, pos)?;
-        self.value(pos, self.tables.quote)
-    }
-
-    /// Enters the attribute, unless the tag has it already.
-    #[inline(always)]
-    pub(super) fn attribute_named(
-        &mut self,
-        start: usize,
-        end: usize,
-        prefix_len: usize,
-    ) -> Result<(), Stop> {
-        let name = self.input.get(start..end).unwrap_or_default();
-        let (Some(&first), Some(&last)) = (name.first(), name.last()) else {
-            return Err(Malformed::Name.into());
-        };
-        let hash = 5 * usize::from(first) + usize::from(last) + 8 * name.len();
-        let bit = 1u64 << (hash % 64);
-        let tables = &mut *self.tables;
-        let known = tables.head.attributes.len() - tables.tag.first;
-        if tables.tag.seen & bit != 0 || known >= self.limits.attributes_max {
-            refuse_attribute(tables, self.input, name, self.limits.attributes_max)?;
-        }
-        tables.tag.seen |= bit;
-        let is_xmlns = first == b'x' && (name == b"xmlns" || name.starts_with(b"xmlns:"));
-        tables.tag.is_bound |= is_xmlns || prefix_len != 0;
-        tables.tag.has_default |= is_xmlns && prefix_len == 0;
-        tables.head.attributes.push(Attribute {
-            start: start as u32,
-            name_len: name.len() as u16,
-            prefix_len: prefix_len as u16,
-            is_xmlns,
-            ..Attribute::default()
-        });
-        Ok(())
-    }
-
-    /// In a value, whose beginning the attribute knows; returns the position behind its quote.
-    #[inline(always)]
-    pub(super) fn value(&mut self, mut pos: usize, quote: u8) -> Step {
-        loop {
-            pos = self.find_value_end(pos);
-            if self.byte(pos) == Some(quote) {
-                if let Some(attribute) = self.tables.head.attributes.last_mut() {
-                    attribute.end = pos as u32;
-                }
-                return Ok(pos + 1);
+    fn attribute(&mut self, start: usize, seen: &mut u64) -> Way {
+        let name_end = self.find_name_end(start);
+        if let Some(&[b'=', quote @ (b'\'' | b'"')]) = self.input.get(name_end..name_end + 2)
+            && self.is_plain_name(start, name_end)
+        {
+            let value = name_end + 2;
+            let end = self.find_value_end(value);
+            let is_whole = self.byte(end) == Some(quote);
+            self.enter(start, name_end, seen)?;
+            self.tables.head.attributes.push(Attribute {
+                start: start as u32,
+                value: value as u32,
+                end: end as u32,
+                name_len: (name_end - start) as u16,
+                ..Attribute::default()
+            });
+            if self.byte(start) == Some(b'x') {
+                mark_default(self.tables, self.input, is_whole);
             }
-            pos = self.place().value_other(pos)?;
+            if is_whole {
+                return Ok(end + 1);
+            }
+            return self.go(|place| place.value(end, quote));
         }
+        self.tables.mark = start;
+        self.tables.prefix_len = 0;
+        // No bit is kept for names out of the ordinary: later ones are searched for.
+        *seen = u64::MAX;
+        self.go(|place| place.attribute(start))
+    }
+
+    /// Refuses the attribute if the tag has it already, or has too many.
+    #[inline(always)]
+    fn enter(&mut self, start: usize, end: usize, seen: &mut u64) -> Result<(), Halt> {
+        let (first, last) = (self.byte(start), self.byte(end.wrapping_sub(1)));
+        let sum = 5 * usize::from(first.unwrap_or(0)) + usize::from(last.unwrap_or(0));
+        let bit = 1 << ((sum + 8 * (end - start)) % 64);
+        let known = self.tables.head.attributes.len() - self.tables.tag.first as usize;
+        if *seen & bit != 0 || known >= self.limits.attributes_max {
+            self.go(|place| place.refuse_attribute(start, end))?;
+        }
+        *seen |= bit;
+        Ok(())
     }
 
     /// Behind the `>`: resolves prefixes, opens the element unless it is empty, and takes note of
     /// the top-level tag and the first one inside.
     #[inline(always)]
-    fn tag_end(&mut self, end: usize, is_empty: bool) -> Step {
+    fn tag_end(&mut self, end: usize, is_empty: bool) -> Way {
         let tables = &mut *self.tables;
         let depth = tables.open.len();
         let outer_bindings = tables.bindings.len();
-        let mut namespace = if depth == 0 {
-            Namespace::Inherited
-        } else {
-            tables.top_default
-        };
+        let mut namespace = Namespace::Inherited;
         if tables.tag.is_bound {
-            namespace = bind::bind(tables, self.input, self.limits, self.scope, namespace)?;
+            match bind::bind(tables, self.input, self.limits, self.scope) {
+                Ok(bound) => namespace = bound,
+                Err(error) => return self.fail(error),
+            }
+        } else if depth < 2 {
+            namespace = bind::without_prefix(tables);
         }
         inherit(tables, depth, is_empty);
         if depth == 0 {
-            head_end(tables, self.input, self.scope, namespace, end, is_empty)?;
+            let name = name_of(tables, namespace);
+            if is_header(tables, self.input, self.scope, &name) {
+                return self.fail(ScanError::UnexpectedHeader);
+            }
+            head_end(tables, name, end, is_empty);
         } else if depth == 1 {
             tables.head.children += 1;
             if tables.head.children == 1 {
@@ -180,8 +161,8 @@ impl<V: Vector> Engine<'_, V> {
             tables.bindings.truncate(outer_bindings);
         } else if !tables.in_header {
             tables.open.push(Open {
-                start: tables.tag.start as u32,
-                name_len: tables.tag.name_len as u16,
+                start: tables.tag.start,
+                name_len: tables.tag.name_len,
                 bindings: outer_bindings as u16,
             });
         }
@@ -190,9 +171,80 @@ impl<V: Vector> Engine<'_, V> {
 }
 
 impl<V: Vector> Place<'_, V> {
-    /// A name with a prefix, or other than ASCII, or not yet whole: from `pos` on.
-    pub(super) fn name(&mut self, state: State, pos: usize) -> Result<(usize, usize), Stop> {
+    /// A name with a prefix, or other than ASCII, or not yet whole: from `pos` on, begun at `mark`.
+    /// Returns the position behind it and the length of its prefix.
+    fn name(&mut self, state: State, pos: usize) -> Result<(usize, usize), Stop> {
         slow_name(self.tables, self.input, self.limits.name_max(), state, pos)
+    }
+
+    /// The name of a start tag, out of the ordinary.
+    pub(super) fn element_name(&mut self, pos: usize) -> Step {
+        let (end, prefix_len) = self.name(State::ElementName, pos)?;
+        let tag = &mut self.tables.tag;
+        tag.name_len = (end - tag.start as usize) as u16;
+        tag.prefix_len = prefix_len as u16;
+        tag.is_bound |= prefix_len != 0;
+        Ok(end)
+    }
+
+    /// An attribute out of the ordinary, in its name, which began at `mark`.
+    pub(super) fn attribute(&mut self, pos: usize) -> Step {
+        let (end, prefix_len) = self.name(State::AttributeName, pos)?;
+        let start = self.tables.mark;
+        self.refuse_attribute(start, end)?;
+        let name = self.input.get(start..end).unwrap_or_default();
+        let is_xmlns = name == b"xmlns" || name.starts_with(b"xmlns:");
+        self.tables.head.attributes.push(Attribute {
+            start: start as u32,
+            name_len: name.len() as u16,
+            prefix_len: prefix_len as u16,
+            is_xmlns,
+            ..Attribute::default()
+        });
+        self.tables.tag.is_bound |= is_xmlns || prefix_len != 0;
+        if is_xmlns && prefix_len == 0 {
+            self.tables.tag.default = self.tables.head.attributes.len() as u32;
+        }
+        self.late_value(State::Equals, end)
+    }
+
+    /// Refuses the attribute if it is a second one of its name, or one too many.
+    fn refuse_attribute(&mut self, start: usize, end: usize) -> Result<(), Stop> {
+        let input = self.input;
+        let name = input.get(start..end).unwrap_or_default();
+        let first = self.tables.tag.first as usize;
+        let known = self.tables.head.attributes.get(first..).unwrap_or_default();
+        let is_same = |attribute: &Attribute| {
+            usize::from(attribute.name_len) == name.len() && attribute.name().of(input) == name
+        };
+        if known.iter().any(is_same) {
+            return Err(Malformed::DuplicateAttribute.into());
+        }
+        if known.len() >= self.limits.attributes_max {
+            return Err(Limit::Attributes.into());
+        }
+        Ok(())
+    }
+
+    /// Behind the name of an attribute or its `=`, as `state` says; to behind the value.
+    pub(super) fn late_value(&mut self, state: State, pos: usize) -> Step {
+        let pos = opening(self.tables, self.input, state, pos)?;
+        self.value(pos, self.tables.quote)
+    }
+
+    /// In a value, whose beginning the attribute knows; returns the position behind its quote.
+    pub(super) fn value(&mut self, mut pos: usize, quote: u8) -> Step {
+        self.tables.quote = quote;
+        loop {
+            pos = self.vector.find::<{ simd::VALUE }>(self.input, pos);
+            if self.input.get(pos) == Some(&quote) {
+                if let Some(attribute) = self.tables.head.attributes.last_mut() {
+                    attribute.end = pos as u32;
+                }
+                return Ok(pos + 1);
+            }
+            pos = self.value_other(pos)?;
+        }
     }
 
     /// In a value, at what is neither plain ASCII nor its end.
@@ -241,7 +293,6 @@ pub(super) fn opening(tables: &mut Tables, input: &[u8], mut state: State, from:
     }
 }
 
-#[inline(always)]
 fn open_value(tables: &mut Tables, start: usize, quote: u8) {
     tables.quote = quote;
     if let Some(attribute) = tables.head.attributes.last_mut() {
@@ -249,29 +300,20 @@ fn open_value(tables: &mut Tables, start: usize, quote: u8) {
     }
 }
 
-/// Is the attribute a second one of its name, or one too many?
-#[cold]
-fn refuse_attribute(
-    tables: &Tables,
-    input: &[u8],
-    name: &[u8],
-    attributes_max: usize,
-) -> Result<(), ScanError> {
-    let known = tables
-        .head
-        .attributes
-        .get(tables.tag.first..)
-        .unwrap_or_default();
-    if known
-        .iter()
-        .any(|attribute| attribute.name().of(input) == name)
-    {
-        return Err(Malformed::DuplicateAttribute.into());
+/// Lengths of the namespace names that may not be the default namespace.
+const RESERVED_LENS: [usize; 2] = [XML_NAMESPACE.len(), XMLNS_NAMESPACE.len()];
+
+/// Takes note if the last attribute, which has no prefix, is `xmlns`. `is_whole`: its value is
+/// plain ASCII up to its end.
+fn mark_default(tables: &mut Tables, input: &[u8], is_whole: bool) {
+    let index = tables.head.attributes.len() as u32;
+    let Some(attribute) = tables.head.attributes.last_mut() else { return };
+    if attribute.name().of(input) == b"xmlns" {
+        attribute.is_xmlns = true;
+        tables.tag.default = index;
+        // All others are in order as they are.
+        tables.tag.is_bound |= !is_whole || RESERVED_LENS.contains(&attribute.value().len());
     }
-    if known.len() >= attributes_max {
-        return Err(Limit::Attributes.into());
-    }
-    Ok(())
 }
 
 /// Notes whether the element, which stands at `depth`, is in the stream's default namespace.
@@ -280,7 +322,7 @@ fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
     if tables.head.inherits_default {
         return;
     }
-    if tables.tag.has_default {
+    if tables.tag.default != 0 {
         if tables.default_depth == 0 && !is_empty {
             tables.default_depth = depth + 1;
         }
@@ -292,45 +334,32 @@ fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
 /// The name of the tag at hand.
 #[inline(always)]
 fn name_of(tables: &Tables, namespace: Namespace) -> Name {
-    let tag = &tables.tag;
-    let end = tag.start + tag.name_len;
-    let local = if tag.prefix_len == 0 {
-        tag.start
-    } else {
-        tag.start + tag.prefix_len + 1
-    };
+    let Tag { start, name_len, prefix_len, .. } = tables.tag;
+    let skipped = if prefix_len == 0 { 0 } else { u32::from(prefix_len) + 1 };
     Name {
-        prefix: Span::new(tag.start, tag.start + tag.prefix_len),
-        local: Span::new(local, end),
+        prefix: Span { start, end: start + u32::from(prefix_len) },
+        local: Span { start: start + skipped, end: start + u32::from(name_len) },
         namespace,
     }
 }
 
+/// The top-level tag is that of a stream header, where none is due.
+#[inline(always)]
+fn is_header(tables: &Tables, input: &[u8], scope: &StreamScope, name: &Name) -> bool {
+    name.local.of(input) == b"stream"
+        && !tables.in_header
+        && scope.is_streams(name.namespace, input)
+}
+
 /// Keeps the top-level tag.
 #[inline(always)]
-fn head_end(
-    tables: &mut Tables,
-    input: &[u8],
-    scope: &StreamScope,
-    namespace: Namespace,
-    end: usize,
-    is_empty: bool,
-) -> Result<(), ScanError> {
-    let name = name_of(tables, namespace);
-    if !tables.in_header && name.local.of(input) == b"stream" && scope.is_streams(namespace, input)
-    {
-        return Err(ScanError::UnexpectedHeader);
-    }
-    tables.top_default = Namespace::Inherited;
-    if tables.tag.has_default {
-        tables.top_default = bind::own_default(tables, input).unwrap_or_default();
-    }
+fn head_end(tables: &mut Tables, name: Name, end: usize, is_empty: bool) {
+    tables.top_default = bind::without_prefix(tables);
     let head = &mut tables.head;
     head.name = name;
     head.tag_end = end;
     head.self_closing = is_empty;
     head.attributes_len = head.attributes.len();
-    Ok(())
 }
 
 /// A name from `pos` on, which began at `mark`: character by character. Returns the position behind
