@@ -5,7 +5,7 @@ import selectors
 import socket
 import time
 
-from harness.ports import LOOPBACK
+from harness.ports import LOOPBACK, bind_address
 
 READ_BYTES = 65_536
 # A connect that meets a full backlog is tried again by the kernel after 1 s, 3 s and 7 s.
@@ -18,7 +18,7 @@ class Member:
     def __init__(self, source):
         self.socket = socket.socket()
         self.socket.setblocking(False)
-        self.socket.bind((source, 0))
+        bind_address(self.socket, source)
         self.connected = False
         self.closed = False
         self.seen = b""
@@ -35,12 +35,12 @@ class Member:
 
 
 class Crowd:
-    """Connects `size` sockets to the address; says `said` on each as soon as it is connected."""
+    """Connects `size` sockets to the address, by turns from `sources`; says `said` on each at once."""
 
-    def __init__(self, address, size, said=b"", source=LOOPBACK):
+    def __init__(self, address, size, said=b"", sources=(LOOPBACK,)):
         self.selector = selectors.DefaultSelector()
         self.said = said
-        self.members = [Member(source) for _ in range(size)]
+        self.members = [Member(sources[number % len(sources)]) for number in range(size)]
         for member in self.members:
             code = member.socket.connect_ex(address)
             assert code in (0, errno.EINPROGRESS), errno.errorcode[code]

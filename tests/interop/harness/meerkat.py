@@ -3,11 +3,12 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 from harness.certificate import Certificate
 from harness.listener import Listener
-from harness.process import Process
+from harness.process import START_SECONDS, Process
 
 DOMAIN = "localhost"
 COMMAND_SECONDS = 60
@@ -63,6 +64,10 @@ class Meerkat(Process):
         serves = [listener.port for listener in self.listeners]
         command = [binary(), "serve", "-c", self.config_file]
         self.start(command, serves=serves, limits=limits)
+        # Its last step: `meerkat status` is answered.
+        deadline = time.monotonic() + START_SECONDS
+        while self.run("status").returncode != 0:
+            assert time.monotonic() < deadline, f"status is not answered:\n{self.tail()}"
         return self
 
     def run(self, *arguments, stdin=None):

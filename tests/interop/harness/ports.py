@@ -10,6 +10,9 @@ PICKS = 200
 
 LOOPBACK = "127.0.0.1"
 
+# Of linux/in.h; Python has no name for it before 3.12.
+IP_BIND_ADDRESS_NO_PORT = 24
+
 
 def free_port():
     """A port that nobody listens on; the caller binds it soon."""
@@ -23,6 +26,12 @@ def free_port():
                 continue
             return port
     raise RuntimeError(f"no free port in {PICKS} picks")
+
+
+def bind_address(sock, address):
+    """The address only: the port is chosen by connect, which may use one for several servers."""
+    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((address, 0))
 
 
 def accepts(port):

@@ -6,7 +6,7 @@ import socket
 import ssl
 
 from harness.meerkat import DOMAIN
-from harness.ports import LOOPBACK
+from harness.ports import LOOPBACK, bind_address
 
 READ_SECONDS = 10
 READ_BYTES = 65_536
@@ -39,7 +39,7 @@ class Wire:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.bind((source, 0))
+        bind_address(self.socket, source)
         self.socket.connect(address)
         self.pending = b""
         self.jid = None
