@@ -32,7 +32,7 @@ struct Meaning {
 
 /// Enters the declarations of the tag at hand and resolves its prefixes. Returns the namespace of
 /// the element.
-#[inline(never)]
+#[cold]
 pub(super) fn bind(
     tables: &mut Tables,
     input: &[u8],
@@ -54,7 +54,10 @@ pub(super) fn bind(
     let mut namespace = without_prefix(tables);
     if tables.tag.prefix_len != 0 {
         let start = tables.tag.start;
-        let prefix = Span { start, end: start + u32::from(tables.tag.prefix_len) };
+        let prefix = Span {
+            start,
+            end: start + u32::from(tables.tag.prefix_len),
+        };
         namespace = resolve(tables, input, scope, prefix)?.namespace;
     }
     if prefixed > 0 {
@@ -67,7 +70,10 @@ pub(super) fn bind(
 pub(super) fn without_prefix(tables: &Tables) -> Namespace {
     let own = (tables.tag.default as usize).checked_sub(1);
     match own.and_then(|index| tables.head.attributes.get(index)) {
-        Some(xmlns) => Namespace::Declared { value: xmlns.value(), escaped: xmlns.escaped },
+        Some(xmlns) => Namespace::Declared {
+            value: xmlns.value(),
+            escaped: xmlns.escaped,
+        },
         None if tables.open.is_empty() => Namespace::Inherited,
         None => tables.top_default,
     }

@@ -72,6 +72,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// In text, at what is neither plain ASCII nor markup.
+    #[cold]
     fn text_other(&mut self, pos: usize) -> Step {
         match self.byte(pos) {
             Some(b'&') => {
@@ -96,6 +97,7 @@ impl<V: Vector> Place<'_, V> {
 
     /// A run that begins with a byte beyond ASCII, up to what ends the `CLASS`. `state` is to be
     /// resumed where the run ends amid a character because the bytes run out.
+    #[cold]
     pub(super) fn wide<const CLASS: u8>(&mut self, state: State, start: usize) -> Step {
         let end = self.vector.find::<CLASS>(self.input, start);
         let run = self.input.get(start..end).unwrap_or_default();
@@ -115,6 +117,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// At `<!` inside an element.
+    #[cold]
     pub(super) fn declaration(&mut self, pos: usize) -> Step {
         match engine::judge_declaration(self.input.get(pos..).unwrap_or_default())? {
             Some(_) => self.cdata(pos + engine::CDATA_START.len()),
@@ -123,6 +126,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// In a CDATA section; returns the position behind it.
+    #[cold]
     pub(super) fn cdata(&mut self, mut pos: usize) -> Step {
         loop {
             pos = self.vector.find::<{ simd::CDATA }>(self.input, pos);
@@ -137,6 +141,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// An end tag that is not yet whole, or has white space in it, or is wrong.
+    #[cold]
     fn end_tag(&mut self, open: Open, start: usize, end: usize) -> Step {
         let opened = open.start as usize;
         let name = self.input.get(opened..opened + usize::from(open.name_len));
@@ -155,6 +160,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// Behind the name of an end tag.
+    #[cold]
     pub(super) fn end_space(&mut self, pos: usize) -> Step {
         let pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
         match self.byte(pos) {

@@ -189,14 +189,13 @@ impl<V: Vector> Engine<'_, V> {
     #[inline(always)]
     pub(super) fn suspend(&mut self, state: State, pos: usize) -> Way {
         self.tables.suspend(state, pos);
-        self.tables.stop = Stop::More;
         Err(Halt)
     }
 
     /// Stops because of the peer.
     #[inline(always)]
     pub(super) fn fail(&mut self, error: impl Into<ScanError>) -> Way {
-        self.tables.stop = Stop::Fail(error.into());
+        self.tables.fail(error.into());
         Err(Halt)
     }
 
@@ -289,7 +288,9 @@ impl<V: Vector> Engine<'_, V> {
             State::Spaced => self.spaced(pos, &mut seen)?,
             State::Slash => pos - 1,
             State::AttributeName => self.go(|place| place.attribute(pos))?,
-            state @ (State::Equals | State::Quote) => self.go(|place| place.late_value(state, pos))?,
+            state @ (State::Equals | State::Quote) => {
+                self.go(|place| place.late_value(state, pos))?
+            }
             State::Value => {
                 let quote = self.tables.quote;
                 self.go(|place| place.value(pos, quote))?

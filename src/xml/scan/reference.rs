@@ -20,6 +20,7 @@ const CODE_OVERFLOW: u32 = 0x11_0000;
 impl<V: Vector> Place<'_, V> {
     /// A reference from its `&` on, or, resumed, from `pos` on; returns the position behind it.
     /// `state` is to be resumed where the bytes run out.
+    #[cold]
     pub(super) fn reference(&mut self, state: State, pos: usize) -> Step {
         if tables_idle(self.tables)
             && let Some(end) = predefined(self.input, pos)

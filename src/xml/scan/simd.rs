@@ -271,7 +271,11 @@ mod x86 {
         let x = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
         let seen = at.min(input.len()) - (input.len() - 32);
         let bits = bits_avx2(stops_avx2::<CLASS>(x)) >> seen;
-        if bits == 0 { input.len() } else { at + bits.trailing_zeros() as usize }
+        if bits == 0 {
+            input.len()
+        } else {
+            at + bits.trailing_zeros() as usize
+        }
     }
 
     /// Proof that the processor has SSSE3.

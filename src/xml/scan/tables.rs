@@ -5,6 +5,7 @@
 
 use super::Limits;
 use super::engine::Stop;
+use super::error::ScanError;
 use super::head::Head;
 use super::head::Namespace;
 use super::head::Span;
@@ -185,9 +186,16 @@ impl Tables {
     }
 
     /// Takes note of where to go on.
-    #[inline]
+    #[cold]
     pub(super) fn suspend(&mut self, state: State, pos: usize) {
+        self.stop = Stop::More;
         self.state = state;
         self.pos = pos;
+    }
+
+    /// Takes note of why there is nowhere to go on.
+    #[cold]
+    pub(super) fn fail(&mut self, error: ScanError) {
+        self.stop = Stop::Fail(error);
     }
 }

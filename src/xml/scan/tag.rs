@@ -2,8 +2,8 @@
 
 use super::bind;
 use super::engine::Engine;
-use super::engine::Place;
 use super::engine::Halt;
+use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
 use super::engine::Way;
@@ -31,7 +31,9 @@ impl<V: Vector> Engine<'_, V> {
     #[inline(always)]
     pub(super) fn element_name(&mut self, start: usize) -> Way {
         let end = self.find_name_end(start);
-        let is_whole = self.byte(end).is_some_and(|byte| byte < 0x80 && byte != b':');
+        let is_whole = self
+            .byte(end)
+            .is_some_and(|byte| byte < 0x80 && byte != b':');
         if is_whole && self.is_plain_name(start, end) {
             self.tables.tag.name_len = (end - start) as u16;
             return Ok(end);
@@ -178,6 +180,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// The name of a start tag, out of the ordinary.
+    #[cold]
     pub(super) fn element_name(&mut self, pos: usize) -> Step {
         let (end, prefix_len) = self.name(State::ElementName, pos)?;
         let tag = &mut self.tables.tag;
@@ -188,6 +191,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// An attribute out of the ordinary, in its name, which began at `mark`.
+    #[cold]
     pub(super) fn attribute(&mut self, pos: usize) -> Step {
         let (end, prefix_len) = self.name(State::AttributeName, pos)?;
         let start = self.tables.mark;
@@ -209,6 +213,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// Refuses the attribute if it is a second one of its name, or one too many.
+    #[cold]
     fn refuse_attribute(&mut self, start: usize, end: usize) -> Result<(), Stop> {
         let input = self.input;
         let name = input.get(start..end).unwrap_or_default();
@@ -227,12 +232,14 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// Behind the name of an attribute or its `=`, as `state` says; to behind the value.
+    #[cold]
     pub(super) fn late_value(&mut self, state: State, pos: usize) -> Step {
         let pos = opening(self.tables, self.input, state, pos)?;
         self.value(pos, self.tables.quote)
     }
 
     /// In a value, whose beginning the attribute knows; returns the position behind its quote.
+    #[cold]
     pub(super) fn value(&mut self, mut pos: usize, quote: u8) -> Step {
         self.tables.quote = quote;
         loop {
@@ -248,6 +255,7 @@ impl<V: Vector> Place<'_, V> {
     }
 
     /// In a value, at what is neither plain ASCII nor its end.
+    #[cold]
     fn value_other(&mut self, pos: usize) -> Step {
         match self.input.get(pos).copied() {
             Some(b'\'' | b'"') => Ok(pos + 1),
@@ -305,9 +313,12 @@ const RESERVED_LENS: [usize; 2] = [XML_NAMESPACE.len(), XMLNS_NAMESPACE.len()];
 
 /// Takes note if the last attribute, which has no prefix, is `xmlns`. `is_whole`: its value is
 /// plain ASCII up to its end.
+#[cold]
 fn mark_default(tables: &mut Tables, input: &[u8], is_whole: bool) {
     let index = tables.head.attributes.len() as u32;
-    let Some(attribute) = tables.head.attributes.last_mut() else { return };
+    let Some(attribute) = tables.head.attributes.last_mut() else {
+        return;
+    };
     if attribute.name().of(input) == b"xmlns" {
         attribute.is_xmlns = true;
         tables.tag.default = index;
@@ -334,11 +345,26 @@ fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
 /// The name of the tag at hand.
 #[inline(always)]
 fn name_of(tables: &Tables, namespace: Namespace) -> Name {
-    let Tag { start, name_len, prefix_len, .. } = tables.tag;
-    let skipped = if prefix_len == 0 { 0 } else { u32::from(prefix_len) + 1 };
+    let Tag {
+        start,
+        name_len,
+        prefix_len,
+        ..
+    } = tables.tag;
+    let skipped = if prefix_len == 0 {
+        0
+    } else {
+        u32::from(prefix_len) + 1
+    };
     Name {
-        prefix: Span { start, end: start + u32::from(prefix_len) },
-        local: Span { start: start + skipped, end: start + u32::from(name_len) },
+        prefix: Span {
+            start,
+            end: start + u32::from(prefix_len),
+        },
+        local: Span {
+            start: start + skipped,
+            end: start + u32::from(name_len),
+        },
         namespace,
     }
 }
