@@ -35,6 +35,10 @@ macro_rules! targets {
 }
 
 targets! {
+    config: "fuzz/fuzz_targets/config.rs",
+    element: "fuzz/fuzz_targets/element.rs",
+    jid: "fuzz/fuzz_targets/jid.rs",
+    sasl: "fuzz/fuzz_targets/sasl.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",
 }
 

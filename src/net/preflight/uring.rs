@@ -240,8 +240,8 @@ fn enable() -> String {
 /// How to get past a seccomp filter.
 fn let_through() -> String {
     format!(
-        "docker run --security-opt seccomp={SECCOMP_PROFILE} (shipped with meerkat: Docker's \
-         default and the three io_uring calls); in Kubernetes the same file as a Localhost \
+        "docker run --security-opt seccomp={SECCOMP_PROFILE} (shipped with meerkat: what \
+         it needs, the three io_uring calls among it); in Kubernetes the same file as a Localhost \
          seccompProfile; in a systemd unit SystemCallFilter=@system-service @aio"
     )
 }
