@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use support::play::play;
 use support::script::Script;
@@ -125,4 +126,92 @@ fn at_once<T: Sync>(
     let mut failures = failures.into_inner().expect("nothing panics with it");
     failures.sort();
     failures
+}
+
+/// Dialogues that the server does not keep to, and a part of what has to be said about each.
+const WRONG: &[(&str, &str)] = &[
+    ("romeo/r receives:\n  <message/>\n", "nothing came within"),
+    (
+        "romeo/r closes\nromeo/r receives:\n  <message/>\n",
+        "the end of the connection",
+    ),
+    ("romeo/r is ended with conflict\n", "nothing came within"),
+    ("romeo/r is closed\n", "nothing came within"),
+    ("romeo/r opens\nromeo/r logs in\n", "got the stream header"),
+    ("juliet/b connects with SCRAM-SHA-9\n", "got <failure"),
+    ("romeo/r sings\n", "nobody knows how"),
+    ("paris sends:\n  <message/>\n", "has not opened"),
+    ("romeo/r receives:\n  <message>\n", "no XML"),
+];
+
+/// Expectations of the answer to a ping that are wrong in one place each.
+const WRONG_ANSWERS: &[&str] = &[
+    "<iq type='result' id='2' from='verona.example' to='romeo@verona.example/r'/>",
+    "<iq type='result' id='1' from='verona.example'/>",
+    "<iq type='result' id='1' from='verona.example' to='romeo@verona.example/r' a='{any}'/>",
+    "<iq type='result' id='1' from='mantua.example' to='romeo@verona.example/r'/>",
+    "<iq type='result' id='1' from='verona.example' to='romeo@verona.example/r'><a/></iq>",
+    "<iq type='result' id='1' from='verona.example' to='romeo@verona.example/r'>a</iq>",
+    "<iq type='result' id='{a}' from='{a}' to='romeo@verona.example/r'/>",
+    "<iq xmlns='urn:x' type='result' id='1' from='verona.example' to='romeo@verona.example/r'/>",
+    "<stream:iq type='result' id='1' from='verona.example' to='romeo@verona.example/r'/>",
+    "<message type='result' id='1' from='verona.example' to='romeo@verona.example/r'/>",
+    "</stream:stream>",
+];
+
+#[test]
+fn what_is_wrong_is_found() {
+    let mut wrong: Vec<(String, &str)> = Vec::new();
+    for (text, part) in WRONG {
+        wrong.push((format!("romeo/r connects\n{text}"), part));
+    }
+    let ping = "<iq type='get' id='1' to='verona.example'><ping xmlns='urn:xmpp:ping'/></iq>";
+    for answer in WRONG_ANSWERS {
+        let text = format!("romeo/r connects\nromeo/r sends:\n  {ping}\nromeo/r");
+        wrong.push((format!("{text} receives:\n  {answer}\n"), "got      <iq "));
+        if *answer != "</stream:stream>" {
+            let text = format!("{text} receives in any order:\n  {answer}\n");
+            wrong.push((text, "got      <iq "));
+        }
+    }
+    let text = format!("romeo/r connects\nromeo/r sends:\n  {ping}\nromeo/r receives nothing\n");
+    wrong.push((text, "expected nothing, got <iq "));
+    let scripts = wrong
+        .iter()
+        .enumerate()
+        .map(|(place, (text, _))| Script::parse("wrong", text, place).expect("it can be read"));
+    let scripts: Vec<Script> = scripts.collect();
+    let hosts: Vec<String> = scripts
+        .iter()
+        .flat_map(|script| script.hosts.clone())
+        .collect();
+    let site = Site::start(&hosts, &scripts[0].sections, &scripts[0].listener);
+    let mut site = site.expect("the server starts");
+    // What is expected here never comes.
+    site.patience = Duration::from_millis(500);
+    let places: Vec<usize> = (0..wrong.len()).collect();
+    let missed = at_once(&places, DIALOGUES_MAX, |place| {
+        let (text, part) = &wrong[*place];
+        match play(&scripts[*place], &site) {
+            Err(what) if what.contains(part) => Vec::new(),
+            Err(what) => vec![format!(
+                "{text}\nis found by another fault than {part:?}: {what}"
+            )],
+            Ok(()) => vec![format!("{text}\nis not found")],
+        }
+    });
+    assert!(missed.is_empty(), "{}", missed.join("\n\n"));
+}
+
+#[test]
+fn what_cannot_be_read_is_said_with_its_place() {
+    for (text, part) in [
+        ("\n  <message/>\n", "x:2: an indented line"),
+        ("romeo\n", "x:1: who does what?"),
+        ("with listener port = \n", "x:1: "),
+        ("with server general = {\n", "x:1: "),
+    ] {
+        let error = Script::parse("x", text, 0).err().unwrap_or_default();
+        assert!(error.contains(part), "{text:?}: {error:?}");
+    }
 }

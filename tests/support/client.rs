@@ -1,14 +1,13 @@
 //! A client of one dialogue: its stream, and how it logs in.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::connection::Came;
 use super::connection::Connection;
-use super::connection::PATIENCE;
 use super::scram::Scram;
 use super::site::PASSWORD;
 use super::tree::CLIENT;
@@ -43,9 +42,13 @@ pub(crate) enum Next {
 
 impl Client {
     /// Connects.
-    pub(crate) fn open(address: SocketAddr, host: &str) -> Result<Self, String> {
+    pub(crate) fn open(
+        address: SocketAddr,
+        patience: Duration,
+        host: &str,
+    ) -> Result<Self, String> {
         Ok(Self {
-            connection: Connection::open(address).map_err(|error| error.to_string())?,
+            connection: Connection::open(address, patience).map_err(|error| error.to_string())?,
             reader: StreamReader::default(),
             host: host.to_owned(),
             in_stream: false,
@@ -80,7 +83,7 @@ impl Client {
 
     /// The next that comes.
     pub(crate) fn next(&mut self) -> Result<Next, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.connection.deadline();
         loop {
             if let Some(item) = self.reader.next_item()? {
                 match &item {
@@ -267,7 +270,7 @@ impl Client {
 
     /// Drops whatever comes, up to the end of the connection.
     pub(crate) fn drain(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = self.connection.deadline();
         while let Came::Bytes(_) = self.connection.receive(deadline)? {}
         Ok(())
     }

@@ -23,8 +23,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
 
-/// How long anything may take that the server has to do. Long enough for a busy machine: only a
-/// test that fails waits so long.
+/// How long anything may take that the server has to do. Long enough for a busy machine: only what
+/// does not come is waited for so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a read brought.
@@ -43,19 +43,21 @@ enum Channel {
 
 /// A connection to the server.
 pub(crate) struct Connection {
+    patience: Duration,
     channel: Channel,
     log: Vec<u8>,
 }
 
 impl Connection {
     /// Connects in clear.
-    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    pub(crate) fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, patience)?;
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(patience))?;
         // The address is what the server's log calls this client.
         let log = format!("[{}]", socket.local_addr()?).into_bytes();
         Ok(Self {
+            patience,
             channel: Channel::Plain(socket),
             log,
         })
@@ -70,7 +72,7 @@ impl Connection {
         let mut session =
             ClientConnection::new(tls_config(), name).map_err(|error| error.to_string())?;
         socket
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(self.patience))
             .map_err(|error| error.to_string())?;
         while session.is_handshaking() {
             session
@@ -113,6 +115,11 @@ impl Connection {
         }
     }
 
+    /// When what is waited for from now on has to have come.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
     /// Waits for bytes until `deadline`.
     ///
     /// # Errors
@@ -120,7 +127,7 @@ impl Connection {
     pub(crate) fn receive(&mut self, deadline: Instant) -> Result<Came, String> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(format!("nothing came within {} s", PATIENCE.as_secs()));
+            return Err(format!("nothing came within {:?}", self.patience));
         }
         let mut buffer = vec![0; 16 * 1024];
         let result = match &mut self.channel {

@@ -93,7 +93,7 @@ impl Stage<'_> {
     }
 
     fn open(&mut self, actor: &str) -> Result<&mut Client, String> {
-        let client = Client::open(self.site.address, self.host)?;
+        let client = Client::open(self.site.address, self.site.patience, self.host)?;
         self.clients.insert(actor.to_owned(), client);
         self.client(actor)
     }
@@ -188,6 +188,7 @@ impl Stage<'_> {
             ["is", "closed"] => expect_closed(client),
             ["is", "cut"] => client.drain(),
             ["closes"] => {
+                client.skip_features()?;
                 client.finish();
                 match client.next()? {
                     Next::Item(Item::End) => expect_closed(client),

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use meerkat::auth::password::PasswordPolicy;
 use meerkat::backend::embedded::Store;
@@ -19,6 +20,8 @@ use meerkat::store::AccountId;
 use meerkat::store::Request;
 use toml::Table;
 use toml::Value;
+
+use super::connection::PATIENCE;
 
 /// Of every account.
 pub(crate) const PASSWORD: &str = "secret";
@@ -32,6 +35,8 @@ pub(crate) struct Site {
     folder: PathBuf,
     /// Where its clients connect.
     pub(crate) address: SocketAddr,
+    /// How long they wait for it.
+    pub(crate) patience: Duration,
     server: Mutex<Option<Server>>,
     stopping: Mutex<Option<JoinHandle<Result<(), String>>>>,
 }
@@ -68,6 +73,7 @@ impl Site {
         Ok(Self {
             folder,
             address: address.ok_or("the server has no listener")?,
+            patience: PATIENCE,
             server: Mutex::new(Some(server)),
             stopping: Mutex::new(None),
         })
