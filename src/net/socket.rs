@@ -51,6 +51,28 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
     Ok(Bound { address, sockets })
 }
 
+/// Binds like [`bind`], and tries again for a while where the port is still taken: the kernel takes
+/// the rings of a killed process apart in the background, and its sockets with them, so that a
+/// server that is started again at once would find its own port in use.
+///
+/// # Errors
+/// The system's reason, after `patience` where the port is taken.
+pub fn bind_patiently(address: SocketAddr, count: usize, patience: Duration) -> io::Result<Bound> {
+    let rounds = patience.as_millis() / RETRY.as_millis().max(1);
+    for _ in 0..rounds {
+        match bind(address, count) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::park_timeout(RETRY);
+            }
+            other => return other,
+        }
+    }
+    bind(address, count)
+}
+
+/// Time between two attempts to get a port.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// Starts to listen; connections arrive from now on.
 ///
 /// # Errors

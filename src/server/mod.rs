@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use signal_hook::consts::SIGHUP;
@@ -50,6 +51,9 @@ use crate::runtime::waker::Waker;
 
 /// File of the secret that disguises unknown users, below the data folder.
 const DECOY_SECRET: &str = "decoy.secret";
+
+/// How long a start waits for a port that a killed predecessor may still hold.
+const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The listeners that this version serves.
 pub fn served(config: &Config) -> Vec<Listener> {
@@ -197,7 +201,7 @@ fn prepare(
             // One socket on one core, as `reuse_port = false` asks for.
             acceptors = split(listener.common.num_acceptors, 1);
         }
-        let bound = socket::bind(listener.common.address, acceptors.len())
+        let bound = socket::bind_patiently(listener.common.address, acceptors.len(), PORT_PATIENCE)
             .map_err(|error| taken(listener, listener.common.address, &error))?;
         sockets.push(bound.sockets);
         prepared.push(Prepared {
