@@ -558,7 +558,10 @@ impl Shard {
 
 /// RFC 6120 section 8.1.2.1: `from` is absent, or the session's full or bare JID.
 fn is_own(session: &Session, head: &Head, bytes: &[u8]) -> bool {
-    let Some(from) = head.attribute(bytes, b"from").map(|from| from.decoded(bytes)) else {
+    let Some(from) = head
+        .attribute(bytes, b"from")
+        .map(|from| from.decoded(bytes))
+    else {
         return true;
     };
     let jid = &session.jid;

@@ -134,9 +134,9 @@ impl<'a> Stanza<'a> {
         let kind = type_attribute(bytes, head);
         let kind = match head.name.local.of(bytes) {
             b"message" => Type::Message(message_type(kind.as_deref())),
-            b"presence" => Type::Presence(
-                presence_type(kind.as_deref()).ok_or(NoStanza::Malformed)?,
-            ),
+            b"presence" => {
+                Type::Presence(presence_type(kind.as_deref()).ok_or(NoStanza::Malformed)?)
+            }
             b"iq" => {
                 let kind = iq_type(kind.as_deref()).ok_or(NoStanza::Malformed)?;
                 if head.attribute(bytes, b"id").is_none() {
@@ -163,7 +163,8 @@ impl<'a> Stanza<'a> {
 }
 
 fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<Cow<'a, str>> {
-    head.attribute(bytes, b"type").map(|found| found.decoded(bytes))
+    head.attribute(bytes, b"type")
+        .map(|found| found.decoded(bytes))
 }
 
 fn message_type(value: Option<&str>) -> MessageType {
