@@ -1,0 +1,193 @@
+//! What a chat message costs from socket to socket: 200 users in pairs, one or ten messages of each
+//! under way, on loopback without TLS.
+//!
+//! `cargo bench --bench chat` starts meerkat (on one core, and on two) and the floor as processes,
+//! drives them in turn, and tells CPU microseconds of the server's process per message.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its table"
+)]
+
+mod wire;
+
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use memchr::memchr_iter;
+use memchr::memmem::find;
+use rustix::net::sockopt;
+
+use wire::FEATURES_END;
+use wire::HEADER;
+use wire::client::INPUT_BYTES;
+use wire::client::PATIENCE_MS;
+use wire::client::connect;
+use wire::client::receive;
+use wire::client::send;
+use wire::epoll::Epoll;
+use wire::process::Server;
+
+/// A byte that every message holds exactly once.
+const MARK: u8 = b'~';
+/// Users of each server.
+const USERS: usize = 200;
+/// Messages that a user has under way, and how many it sends in a round.
+const LOADS: [(usize, usize); 2] = [(1, 200), (10, 1_000)];
+/// Rounds of each server and load, in turn.
+const ROUNDS: usize = 7;
+
+fn main() {
+    if std::env::args().any(|argument| argument == wire::FLOOR_ARGUMENT) {
+        wire::floor::serve();
+    }
+    let mut servers = vec![Server::floor(), Server::meerkat(1, USERS)];
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        servers.push(Server::meerkat(2, USERS));
+    }
+    let mut talks: Vec<_> = servers
+        .iter()
+        .map(|server| Talk::begin(server.address, USERS))
+        .collect();
+    for server in &servers {
+        eprintln!("{} is process {}", server.name, server.id());
+    }
+    println!("chat, {USERS} users, CPU-us per message ({ROUNDS} rounds)");
+    println!(
+        "{:20} {:>6} {:>8} {:>8} {:>8} {:>8}",
+        "", "window", "median", "least", "most", "ratio"
+    );
+    for (window, each) in LOADS {
+        let mut figures: Vec<Vec<f64>> = vec![Vec::new(); servers.len()];
+        for round in 0..=ROUNDS {
+            for ((server, talk), figures) in servers.iter().zip(&mut talks).zip(&mut figures) {
+                let before = server.cpu_ns();
+                let arrived = talk.run(window, each);
+                let cost = (server.cpu_ns() - before) / 1000.0 / arrived as f64;
+                // The first round warms up.
+                if round > 0 {
+                    figures.push(cost);
+                }
+            }
+        }
+        let mut floor = 0.0;
+        for (server, figures) in servers.iter().zip(&mut figures) {
+            let (median, least, most) = wire::spread(figures);
+            if floor == 0.0 {
+                floor = median;
+            }
+            let (name, ratio) = (&server.name, median / floor);
+            println!("{name:20} {window:6} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2}");
+        }
+    }
+}
+
+/// A session.
+struct User {
+    socket: OwnedFd,
+    /// The message to its partner.
+    message: Vec<u8>,
+    /// Messages that it may still send.
+    may_send: usize,
+}
+
+/// Users who are logged in and talk in pairs.
+struct Talk {
+    epoll: Epoll,
+    users: Vec<User>,
+    input: Vec<u8>,
+}
+
+impl Talk {
+    /// Logs in `user0` to `user{count - 1}`.
+    fn begin(to: SocketAddrV4, count: usize) -> Self {
+        let epoll = Epoll::new();
+        let users = (0..count).map(|n| log_in(to, n)).collect::<Vec<_>>();
+        for (number, user) in users.iter().enumerate() {
+            epoll.add(&user.socket, number);
+        }
+        Self {
+            epoll,
+            users,
+            input: vec![0; INPUT_BYTES],
+        }
+    }
+
+    /// Has them send `each` messages each, `window` of them under way: whoever receives so many
+    /// sends as many back. Returns how many arrived.
+    fn run(&mut self, window: usize, each: usize) -> usize {
+        let whole = self.users.len() * each;
+        for user in &mut self.users {
+            user.may_send = each;
+            user.say(window);
+        }
+        let (mut arrived, mut ready) = (0, Vec::new());
+        while arrived < whole {
+            self.epoll.wait(Some(PATIENCE_MS), &mut ready);
+            assert!(
+                !ready.is_empty(),
+                "{} of {whole} messages are lost",
+                whole - arrived
+            );
+            for number in ready.drain(..) {
+                let user = &mut self.users[number];
+                let came = memchr_iter(MARK, receive(&user.socket, &mut self.input)).count();
+                arrived += came;
+                user.say(came);
+            }
+        }
+        assert_eq!(arrived, whole, "some came twice");
+        arrived
+    }
+}
+
+impl User {
+    /// Sends so many messages, or what is left of its share, in one call.
+    fn say(&mut self, count: usize) {
+        let count = count.min(self.may_send);
+        self.may_send -= count;
+        if count > 0 {
+            send(&self.socket, &self.message.repeat(count));
+        }
+    }
+}
+
+fn log_in(to: SocketAddrV4, number: usize) -> User {
+    let socket = connect(to, number);
+    sockopt::set_tcp_nodelay(&socket, true).expect("an option of TCP");
+    rustix::io::ioctl_fionbio(&socket, false).expect("an open socket");
+    let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
+    let auth =
+        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
+    let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+        <resource>desk</resource></bind></iq>";
+    ask(&socket, HEADER, FEATURES_END);
+    ask(&socket, auth.as_bytes(), b"<success");
+    ask(&socket, HEADER, FEATURES_END);
+    ask(&socket, bind, b"</iq>");
+    ask(&socket, b"<presence/>", b"<presence");
+    rustix::io::ioctl_fionbio(&socket, true).expect("an open socket");
+    let message = format!(
+        "<message type='chat' to='user{}@localhost' id='b4f1a2'><body>The quick brown fox jumps \
+         over the lazy dog{}</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
+         <origin-id xmlns='urn:xmpp:sid:0' id='b4f1a2'/></message>",
+        number ^ 1,
+        char::from(MARK),
+    );
+    User {
+        socket,
+        message: message.into_bytes(),
+        may_send: 0,
+    }
+}
+
+fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) {
+    send(socket, question);
+    let (mut input, mut answer) = ([0; 4096], Vec::new());
+    while find(&answer, until).is_none() {
+        answer.extend_from_slice(receive(socket, &mut input));
+    }
+}

@@ -1,0 +1,273 @@
+//! Two users, a session each, and the pipeline between them: no socket, no executor, no clock.
+//!
+//! What `benches/deliver.rs` times and `tests/allocations.rs` counts is the same work: one chat
+//! message from the bytes of its sender to the output of its recipient.
+
+use std::hash::RandomState;
+
+use meerkat::base::key::Key;
+use meerkat::modules::Asked;
+use meerkat::modules::Facts;
+use meerkat::modules::Scene;
+use meerkat::modules::pipeline::Outbox;
+use meerkat::modules::pipeline::Sender;
+use meerkat::modules::pipeline::arrive;
+use meerkat::modules::pipeline::carry;
+use meerkat::proto::ns;
+use meerkat::proto::stanza::Stanza;
+use meerkat::route::envelope::Envelopes;
+use meerkat::route::hosts::Hosts;
+use meerkat::route::owner;
+use meerkat::session::table::Table;
+use meerkat::xml::scan::Found;
+use meerkat::xml::scan::Limits;
+use meerkat::xml::scan::Scanner;
+use meerkat::xml::scan::StreamScope;
+
+/// Messages in one turn of a shard: so many are written before outputs are emptied.
+pub(crate) const TURN_MESSAGES: usize = 16;
+
+/// Bytes of envelopes that a batch keeps, as in the server.
+const MAIL_KEEP_BYTES: usize = 256 * 1024;
+
+/// Sessions of one user, ample.
+const SESSIONS_MAX: usize = 10;
+
+/// How the message is addressed, and how far it goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Case {
+    /// To the bare JID of a user of the same shard.
+    Bare,
+    /// To the full JID of a user of the same shard.
+    Full,
+    /// To the bare JID of a user of another shard: into the envelopes, and out of them there.
+    Crossing,
+}
+
+impl Case {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Full, Self::Crossing];
+
+    /// What it is called on the command line and in records.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Full => "full",
+            Self::Crossing => "crossing",
+        }
+    }
+}
+
+/// Outputs of the connections of one shard, and the mail for the other one.
+#[derive(Default)]
+struct Sink {
+    outputs: Vec<Vec<u8>>,
+    mail: Envelopes,
+}
+
+impl Outbox for Sink {
+    fn output(&mut self, connection: Key, _bytes: usize) -> Option<&mut Vec<u8>> {
+        self.outputs.get_mut(connection.slot as usize)
+    }
+
+    fn largest(&self, _connection: Key) -> usize {
+        1 << 20
+    }
+
+    fn mail(&mut self, _shard: usize) -> &mut Envelopes {
+        &mut self.mail
+    }
+
+    fn replace(&mut self, connection: Key) {
+        panic!("{connection:?}: nobody logs in here");
+    }
+}
+
+/// What a shard has of sessions and outputs.
+struct Shard {
+    number: usize,
+    sessions: Table,
+    sink: Sink,
+    asked: Vec<Asked>,
+}
+
+impl Shard {
+    fn new(number: usize, hasher: &RandomState) -> Self {
+        let sessions = Table::new(hasher.clone());
+        Self {
+            number,
+            sessions,
+            sink: Sink::default(),
+            asked: Vec::new(),
+        }
+    }
+
+    /// A user with one available session; its connection's place among the outputs.
+    fn log_in(&mut self, bare: &str, resource: &str) -> Key {
+        let key = Key {
+            slot: self.sink.outputs.len() as u32,
+            generation: 0,
+        };
+        self.sink.outputs.push(Vec::new());
+        self.sessions.bind(bare, resource, key, SESSIONS_MAX);
+        let hash = self.sessions.hash(bare);
+        let user = self.sessions.user_mut(hash, bare).expect("just bound");
+        user.session_mut(resource).expect("just bound").priority = Some(0);
+        key
+    }
+
+    fn scene<'a>(&'a mut self, hosts: &'a Hosts, facts: &'a Facts) -> Scene<'a, Sink> {
+        Scene {
+            shard: self.number,
+            hosts,
+            sessions: &mut self.sessions,
+            outbox: &mut self.sink,
+            facts,
+            asked: &mut self.asked,
+        }
+    }
+}
+
+/// One sender, its message, and everybody else.
+pub(crate) struct Exchange {
+    home: Shard,
+    away: Shard,
+    hosts: Hosts,
+    facts: Facts,
+    scope: StreamScope,
+    scanner: Scanner,
+    message: Vec<u8>,
+    from: Key,
+    from_full: String,
+    from_bare: String,
+    in_turn: usize,
+    /// Bytes that arrived at outputs.
+    pub(crate) delivered_bytes: u64,
+}
+
+impl Exchange {
+    /// Ready to send.
+    pub(crate) fn new(case: Case) -> Self {
+        let hasher = RandomState::new();
+        let shards = if case == Case::Crossing { 2 } else { 1 };
+        let mut home = Shard::new(0, &hasher);
+        let mut away = Shard::new(1, &hasher);
+        let owner_of = |bare: &str| owner(Table::new(hasher.clone()).hash(bare), shards);
+        let names: Vec<String> = (0..64).map(|n| format!("user{n:02}@localhost")).collect();
+        let mut here = names.iter().filter(|name| owner_of(name) == 0);
+        let from_bare = here
+            .next()
+            .expect("half of 64 names are owned here")
+            .clone();
+        let from = home.log_in(&from_bare, "desk");
+        let to = if case == Case::Crossing {
+            let to = names.iter().find(|name| owner_of(name) == 1);
+            let to = to.expect("half of 64 names are owned there");
+            away.log_in(to, "desk");
+            to
+        } else {
+            let to = here.next().expect("all 64 names are owned here");
+            home.log_in(to, "desk");
+            to
+        };
+        let address = if case == Case::Full {
+            format!("{to}/desk")
+        } else {
+            to.clone()
+        };
+        Self {
+            home,
+            away,
+            hosts: Hosts::new(["localhost".to_owned()], shards),
+            facts: Facts {
+                version: "0",
+                unix_seconds: 0,
+                registration: false,
+            },
+            scope: StreamScope::ordinary(ns::CLIENT),
+            scanner: Scanner::new(),
+            message: message(&address),
+            from,
+            from_full: format!("{from_bare}/desk"),
+            from_bare,
+            in_turn: 0,
+            delivered_bytes: 0,
+        }
+    }
+
+    /// Scans the message and carries it: all that a shard does for it between two sockets.
+    pub(crate) fn scan_and_carry(&mut self) {
+        self.scan();
+        self.carry();
+    }
+
+    /// Scans the message.
+    pub(crate) fn scan(&mut self) {
+        let found = self
+            .scanner
+            .scan(&Limits::default(), &self.scope, &self.message);
+        assert_eq!(
+            found,
+            Ok(Found::Element {
+                end: self.message.len()
+            })
+        );
+    }
+
+    /// Carries the message that was scanned last.
+    pub(crate) fn carry(&mut self) {
+        let head = self.scanner.head();
+        let stanza = Stanza::read(&self.message, head, &self.scope, ns::CLIENT);
+        let stanza = stanza.expect("it is a message");
+        let sender = Sender {
+            connection: self.from,
+            stamp: &self.from_full,
+            full: &self.from_full,
+            bare: &self.from_bare,
+            resource: "desk",
+        };
+        carry(
+            &mut self.home.scene(&self.hosts, &self.facts),
+            &sender,
+            &stanza,
+        );
+        self.in_turn += 1;
+        if self.in_turn == TURN_MESSAGES {
+            self.end_turn();
+        }
+    }
+
+    /// What the end of a turn does: mail is opened, outputs are sent.
+    fn end_turn(&mut self) {
+        self.in_turn = 0;
+        if !self.home.sink.mail.is_empty() {
+            let mut mail = std::mem::take(&mut self.home.sink.mail);
+            let mut scene = self.away.scene(&self.hosts, &self.facts);
+            for envelope in mail.iter() {
+                arrive(&mut scene, &envelope);
+            }
+            mail.clear(MAIL_KEEP_BYTES);
+            self.home.sink.mail = mail;
+        }
+        let outputs = self
+            .home
+            .sink
+            .outputs
+            .iter_mut()
+            .chain(&mut self.away.sink.outputs);
+        for output in outputs {
+            self.delivered_bytes += output.len() as u64;
+            output.clear();
+        }
+    }
+}
+
+/// An ordinary chat message of about 230 bytes.
+fn message(to: &str) -> Vec<u8> {
+    let text = format!(
+        "<message type='chat' to='{to}' id='b4f1a2'><body>The quick brown fox jumps over the lazy \
+         dog.</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
+         <origin-id xmlns='urn:xmpp:sid:0' id='b4f1a2'/></message>"
+    );
+    text.into_bytes()
+}
