@@ -20,6 +20,8 @@ mod content;
 mod engine;
 mod error;
 mod head;
+#[doc(hidden)]
+pub mod naive;
 mod names;
 mod outside;
 mod reference;
@@ -27,6 +29,8 @@ mod scope;
 mod simd;
 mod tables;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod unescape;
 
 pub use error::Limit;
