@@ -38,6 +38,7 @@ targets! {
     config: "fuzz/fuzz_targets/config.rs",
     element: "fuzz/fuzz_targets/element.rs",
     jid: "fuzz/fuzz_targets/jid.rs",
+    negotiation: "fuzz/fuzz_targets/negotiation.rs",
     sasl: "fuzz/fuzz_targets/sasl.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",
 }
