@@ -38,7 +38,8 @@ class Client(ClientXMPP):
             password,
             sasl_mech=mechanism,
             plugin_config={"feature_mechanisms": unencrypted | {"use_mech": mechanism}},
-            ssl_context=server.certificate.context() if tls else None,
+            # Given also where it is not used: slixmpp would read the system's authorities for each client.
+            ssl_context=server.certificate.context(),
         )
         self.enable_direct_tls = tls == "tls"
         self.enable_starttls = tls == "starttls"
