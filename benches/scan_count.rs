@@ -1,9 +1,12 @@
 //! Work to count instructions of: `scan_count WORK BYTES`, under `valgrind --tool=callgrind`.
 //!
 //! scripts/count-scan runs it and judges the counts. WORK is `SHAPE-FEED`: a shape of element
-//! (`text`, `value`, `space`, ...) of about BYTES bytes, fed `whole` or in 16-byte reads (`drip`);
-//! or the name of a set of stanzas behind `scan-`, `boundaries-` or `naive-`; `none` is what the
-//! process itself costs. Without arguments it does a little of everything.
+//! (`text`, `value`, `space`, ...) of about BYTES bytes, fed `whole`, in 16-byte reads (`drip`), or
+//! not at all (`none`: what the rest of the process costs); or the name of a set of stanzas behind
+//! `scan-`, `naive-` (the reference) or `set-` (not scanned). `shapes` and `sets` list the names.
+//! Without arguments it does a little of everything.
+
+#![expect(clippy::print_stdout, reason = "a program for scripts")]
 
 use std::hint::black_box;
 
@@ -11,6 +14,8 @@ use meerkat::xml::scan::Found;
 use meerkat::xml::scan::Limits;
 use meerkat::xml::scan::Scanner;
 use meerkat::xml::scan::StreamScope;
+use meerkat::xml::scan::naive;
+use meerkat::xml::scan::naive::Item;
 
 mod stanzas;
 
@@ -29,6 +34,7 @@ fn main() {
                 run(&format!("{shape}-drip"), 4096);
             }
             run("scan-chat", 1);
+            run("naive-chat", 1);
         }
     }
 }
@@ -39,7 +45,13 @@ const SHAPES: [&str; 8] = [
 
 fn run(work: &str, bytes: usize) {
     let Some((first, second)) = work.split_once('-') else {
-        assert_eq!(work, "none");
+        match work {
+            "shapes" => SHAPES.iter().for_each(|shape| println!("{shape}")),
+            "sets" => stanzas::sets()
+                .iter()
+                .for_each(|set| println!("{}", set.name)),
+            _ => panic!("unknown work {work}"),
+        }
         return;
     };
     match (first, second) {
@@ -47,6 +59,10 @@ fn run(work: &str, bytes: usize) {
             let bytes = set_of(set);
             let mut scanner = Scanner::new();
             scan_all(&mut scanner, &bytes);
+        }
+        ("naive", set) => {
+            let bytes = set_of(set);
+            scan_all_naively(&bytes);
         }
         ("set", set) => {
             black_box(set_of(set));
@@ -116,6 +132,15 @@ fn scan_all(scanner: &mut Scanner, mut rest: &[u8]) {
     let (limits, scope) = (Limits::default(), StreamScope::ordinary("jabber:client"));
     while let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, black_box(rest)) {
         black_box(scanner.head());
+        rest = &rest[end..];
+    }
+    assert!(rest.is_empty());
+}
+
+fn scan_all_naively(mut rest: &[u8]) {
+    let (limits, scope) = (Limits::default(), StreamScope::ordinary("jabber:client"));
+    while let Ok(Some(Item::Element(end, summary))) = naive::scan(&limits, &scope, rest) {
+        black_box(summary);
         rest = &rest[end..];
     }
     assert!(rest.is_empty());

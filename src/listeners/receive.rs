@@ -390,14 +390,12 @@ impl Shard {
             None if fresh.is_empty() => {}
             None if waits => self.keep(ring, key, fresh, None),
             None => {
-                let mut scanner = std::mem::take(&mut self.scanner);
-                scanner.reset();
+                let mut scanner = self.spare_scanner();
                 let used = self.consume_all(ring, key, &mut scanner, fresh);
                 let rest = fresh.get(used..).unwrap_or_default();
                 if rest.is_empty() {
-                    self.scanner = scanner;
+                    self.give_scanner(scanner);
                 } else {
-                    self.scanner = self.spare_scanner();
                     self.keep(ring, key, rest, Some(scanner));
                 }
             }

@@ -66,8 +66,6 @@ pub struct Shard {
     pub acceptors: Vec<Acceptor>,
     /// Deadlines.
     pub wheel: TimerWheel,
-    /// Scans what arrives whole.
-    pub scanner: Scanner,
     /// Plaintext of the TLS records that are handled.
     pub plain: Vec<u8>,
     /// Bytes of partial elements held.
@@ -123,7 +121,6 @@ impl Shard {
             settings,
             acceptors,
             wheel: TimerWheel::new(0),
-            scanner: Scanner::new(),
             plain: Vec::new(),
             partial_bytes: 0,
             ends: [0; EndReason::ALL.len()],

@@ -131,6 +131,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody else holds the port")]
     fn a_taken_port_is_refused_even_when_its_holder_shares_it() {
         let held = TcpListener::bind(loopback(0)).expect("bind");
         let address = held.local_addr().expect("address");

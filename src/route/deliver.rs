@@ -122,7 +122,8 @@ mod tests {
     fn messages() {
         use Delivery::*;
         use MessageType::*;
-        let table: &[(&[Option<i8>], Option<&str>, MessageType, Delivery)] = &[
+        type Row = (&'static [Option<i8>], Option<&'static str>, MessageType, Delivery);
+        let table: &[Row] = &[
             (&[Some(1)], None, Normal, TopPriority),
             (&[Some(1)], None, Chat, TopPriority),
             (&[Some(1)], None, Groupchat, Bounce),

@@ -251,6 +251,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "another thread is the point")]
     fn other_threads_reach_a_shard() {
         let (mut ends, handles) = pair();
         let handle = handles.first().expect("two handles").clone();

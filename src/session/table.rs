@@ -265,10 +265,10 @@ mod tests {
     #[test]
     fn a_session_is_small() {
         assert!(
-            std::mem::size_of::<Session>() <= 80,
+            size_of::<Session>() <= 80,
             "{}",
-            std::mem::size_of::<Session>()
+            size_of::<Session>()
         );
-        assert!(std::mem::size_of::<User>() <= 40);
+        assert!(size_of::<User>() <= 40);
     }
 }

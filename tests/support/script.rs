@@ -88,7 +88,8 @@ impl Script {
             return add_option(&mut self.sections, option);
         }
         let (actor, verb) = line.split_once(' ').ok_or("who does what?")?;
-        let verb = verb.trim().strip_suffix(':').unwrap_or(verb.trim());
+        let verb = verb.trim();
+        let verb = verb.strip_suffix(':').unwrap_or(verb);
         self.alone |= actor == "server";
         self.lines.push(Line {
             number,

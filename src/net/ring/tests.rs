@@ -1,5 +1,7 @@
 //! The ring against real sockets of this machine.
 
+#![expect(clippy::disallowed_methods, reason = "the other end is a thread or a socket of the test")]
+
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpListener;

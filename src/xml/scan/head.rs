@@ -75,7 +75,7 @@ impl Name {
             Namespace::Inherited => Cow::Borrowed(scope.default_namespace()),
             Namespace::Stream(index) => Cow::Borrowed(scope.uri(index).unwrap_or_default()),
             Namespace::Declared { value, .. } => {
-                unescape::unescape(value.of(input), true).unwrap_or_default()
+                unescape(value.of(input), true).unwrap_or_default()
             }
             Namespace::Xml => Cow::Borrowed(XML_NAMESPACE),
         }
@@ -175,7 +175,7 @@ impl Attribute {
 
     /// The value, decoded. Allocates only where it is `escaped`.
     pub fn decoded<'a>(&self, input: &'a [u8]) -> Cow<'a, str> {
-        unescape::unescape(self.value().of(input), true).unwrap_or_default()
+        unescape(self.value().of(input), true).unwrap_or_default()
     }
 }
 
