@@ -12,6 +12,7 @@ extern crate self as libfuzzer_sys;
 
 mod on_stable {
     #[macro_export]
+    /// Makes a function of what libFuzzer would call.
     macro_rules! fuzz_target {
         (|$data:ident: &[u8]| $body:expr) => {
             pub(crate) fn run($data: &[u8]) {

@@ -364,7 +364,7 @@ impl Shard {
         }
         self.stop_by_ms = self.desk.now_ms + drain_ms.max(1);
         for acceptor in &mut self.acceptors {
-            acceptor.close(ring);
+            acceptor.close();
         }
         for key in self.desk.slab.keys() {
             let error = StreamError::new(StreamCondition::SystemShutdown);

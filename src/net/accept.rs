@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use socket2::SockRef;
+
 use crate::net::gate::Admission;
 use crate::net::gate::Gate;
 use crate::net::ring::Ring;
@@ -152,15 +154,21 @@ impl Acceptor {
     }
 
     /// No more connections: those that wait are closed, outstanding accepts end with the socket.
-    pub fn close(&mut self, ring: &mut Ring) {
-        if self.open {
-            self.open = false;
-            for _ in self.waiting.drain(..) {
-                self.gate.note_waiting(false);
-            }
-            // A shutdown ends every outstanding accept; the descriptor stays valid until then.
-            ring.shutdown(self.socket.as_raw_fd(), libc::SHUT_RDWR);
+    pub fn close(&mut self) {
+        if !self.open {
+            return;
         }
+        self.open = false;
+        for _ in self.waiting.drain(..) {
+            self.gate.note_waiting(false);
+        }
+        if std::mem::take(&mut self.blocked) {
+            self.gate.note_waiting(false);
+        }
+        // By a call of its own: a shutdown in the ring looks the descriptor up later, when its
+        // number may be somebody else's. It ends every accept that is outstanding; a socket that
+        // never listened has none.
+        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
     }
 }
 

@@ -122,7 +122,12 @@ mod tests {
     fn messages() {
         use Delivery::*;
         use MessageType::*;
-        type Row = (&'static [Option<i8>], Option<&'static str>, MessageType, Delivery);
+        type Row = (
+            &'static [Option<i8>],
+            Option<&'static str>,
+            MessageType,
+            Delivery,
+        );
         let table: &[Row] = &[
             (&[Some(1)], None, Normal, TopPriority),
             (&[Some(1)], None, Chat, TopPriority),

@@ -264,11 +264,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(
-            size_of::<Session>() <= 80,
-            "{}",
-            size_of::<Session>()
-        );
+        assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
         assert!(size_of::<User>() <= 40);
     }
 }

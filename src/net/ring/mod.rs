@@ -286,22 +286,6 @@ impl Ring {
         self.sends_queued += 1;
     }
 
-    /// Ends one or both directions of a connection (`libc::SHUT_WR`, `libc::SHUT_RDWR`).
-    pub fn shutdown(&mut self, socket: RawFd, how: i32) {
-        let ignored = token(
-            Kind::Ignore,
-            Key {
-                slot: 0,
-                generation: 0,
-            },
-        );
-        let entry = opcode::Shutdown::new(Fd(socket), how)
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(ignored);
-        self.push(&entry);
-    }
-
     /// Closes a socket that nothing is outstanding on.
     pub fn close(&mut self, socket: OwnedFd) {
         let ignored = token(

@@ -1,6 +1,9 @@
 //! The ring against real sockets of this machine.
 
-#![expect(clippy::disallowed_methods, reason = "the other end is a thread or a socket of the test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the other end is a thread or a socket of the test"
+)]
 
 use std::io::Read;
 use std::io::Write;

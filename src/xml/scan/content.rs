@@ -73,7 +73,7 @@ impl<V: Vector> Place<'_, V> {
 
     /// In text, at what is neither plain ASCII nor markup.
     #[cold]
-    fn text_other(&mut self, pos: usize) -> Step {
+    pub(super) fn text_other(&mut self, pos: usize) -> Step {
         match self.byte(pos) {
             Some(b'&') => {
                 let pos = self.reference(State::TextReference, pos)?;
@@ -142,7 +142,7 @@ impl<V: Vector> Place<'_, V> {
 
     /// An end tag that is not yet whole, or has white space in it, or is wrong.
     #[cold]
-    fn end_tag(&mut self, open: Open, start: usize, end: usize) -> Step {
+    pub(super) fn end_tag(&mut self, open: Open, start: usize, end: usize) -> Step {
         let opened = open.start as usize;
         let name = self.input.get(opened..opened + usize::from(open.name_len));
         let name = name.unwrap_or_default();

@@ -70,6 +70,17 @@ pub(super) struct Place<'a, V> {
     pub(super) limits: &'a Limits,
 }
 
+/// Where the ordinary way is entered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Entry {
+    /// At a `<`.
+    Markup(usize),
+    /// In a start tag, behind its name, an attribute or white space.
+    Tag(usize),
+    /// Behind the end of the top-level element.
+    Done(usize),
+}
+
 /// The element at the front of `input`, begun or to be begun.
 pub(super) struct Scan<'a> {
     pub(super) input: &'a [u8],
@@ -92,6 +103,19 @@ impl simd::Task for Scan<'_> {
             scope,
             start,
         } = self;
+        let mut place = Place {
+            vector,
+            input,
+            tables: &mut *tables,
+            limits,
+        };
+        let entry = match place.tables.state {
+            State::Start | State::Begun | State::Lead => Entry::Markup(start),
+            _ => place.resume()?,
+        };
+        if let Entry::Done(end) = entry {
+            return Ok(end);
+        }
         let mut short = [0; BLOCK];
         let padded = match short.get_mut(..input.len()) {
             Some(front) if input.len() < BLOCK => {
@@ -113,7 +137,7 @@ impl simd::Task for Scan<'_> {
             limits,
             scope,
         };
-        engine.element(start).map_err(|Halt| engine.tables.stop)
+        engine.element(entry).map_err(|Halt| engine.tables.stop)
     }
 }
 
@@ -214,15 +238,20 @@ impl<V: Vector> Engine<'_, V> {
     /// Scans to the end of the top-level element, or of the stream header's tag. Neither leaves
     /// anything open.
     #[inline(always)]
-    fn element(&mut self, start: usize) -> Way {
-        let mut pos = start;
-        if !matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
-            pos = self.resume()?;
-            if self.tables.open.is_empty() {
-                return Ok(pos);
+    fn element(&mut self, entry: Entry) -> Way {
+        let mut pos = match entry {
+            Entry::Markup(pos) => pos,
+            Entry::Tag(pos) => {
+                // Which hashes the tag had is forgotten; its attributes are not.
+                let pos = self.attributes(pos, u64::MAX)?;
+                if self.tables.open.is_empty() {
+                    return Ok(pos);
+                }
+                self.tables.mark = pos;
+                self.text(pos)?
             }
-            pos = self.text(pos)?;
-        }
+            Entry::Done(end) => return Ok(end),
+        };
         loop {
             pos = self.markup(pos)?;
             if self.tables.open.is_empty() {
@@ -248,62 +277,6 @@ impl<V: Vector> Engine<'_, V> {
             }
             None => self.suspend(State::Text, pos),
         }
-    }
-
-    /// Finishes the token that the last call broke off in, and the tag around it.
-    #[inline(always)]
-    fn resume(&mut self) -> Way {
-        let pos = self.tables.pos;
-        // Which hashes the tag had is forgotten; its attributes are not.
-        let mut seen = u64::MAX;
-        let pos = match self.tables.state {
-            State::Start
-            | State::Begun
-            | State::Lead
-            | State::StreamEndName
-            | State::StreamEndSpace
-            | State::Text => return Ok(pos),
-            State::TextReference => {
-                let pos = self.go(|place| place.reference(State::TextReference, pos))?;
-                self.tables.mark = pos;
-                return Ok(pos);
-            }
-            State::Cdata => {
-                let pos = self.go(|place| place.cdata(pos))?;
-                self.tables.mark = pos;
-                return Ok(pos);
-            }
-            State::EndName => {
-                let pos = self.end_tag(pos)?;
-                self.tables.mark = pos;
-                return Ok(pos);
-            }
-            State::EndSpace => {
-                let pos = self.go(|place| place.end_space(pos))?;
-                self.tables.mark = pos;
-                return Ok(pos);
-            }
-            State::ElementName => self.go(|place| place.element_name(pos))?,
-            State::Gap => pos,
-            State::Spaced => self.spaced(pos, &mut seen)?,
-            State::Slash => pos - 1,
-            State::AttributeName => self.go(|place| place.attribute(pos))?,
-            state @ (State::Equals | State::Quote) => {
-                self.go(|place| place.late_value(state, pos))?
-            }
-            State::Value => {
-                let quote = self.tables.quote;
-                self.go(|place| place.value(pos, quote))?
-            }
-            State::ValueReference => {
-                let pos = self.go(|place| place.reference(State::ValueReference, pos))?;
-                let quote = self.tables.quote;
-                self.go(|place| place.value(pos, quote))?
-            }
-        };
-        let pos = self.attributes(pos, seen)?;
-        self.tables.mark = pos;
-        Ok(pos)
     }
 }
 

@@ -25,6 +25,7 @@ pub mod naive;
 mod names;
 mod outside;
 mod reference;
+mod resume;
 mod scope;
 mod simd;
 mod tables;
@@ -53,7 +54,6 @@ pub use unescape::unescape;
 use engine::Scan;
 use engine::Step;
 use engine::Stop;
-use simd::Vector;
 use tables::State;
 use tables::Tables;
 
@@ -194,8 +194,20 @@ impl Scanner {
         scope: &StreamScope,
         input: &[u8],
     ) -> Result<Found, ScanError> {
+        if self.tables.state != State::Start && self.tables.run_goes_on(limits, input) {
+            return Ok(Found::More);
+        }
+        self.scan_item(limits, scope, input)
+    }
+
+    fn scan_item(
+        &mut self,
+        limits: &Limits,
+        scope: &StreamScope,
+        input: &[u8],
+    ) -> Result<Found, ScanError> {
         if self.tables.state == State::Start && input.first().is_some_and(u8::is_ascii_whitespace) {
-            let end = simd::Scalar.find::<{ simd::NOT_SPACE }>(input, 0);
+            let end = simd::find::<{ simd::NOT_SPACE }>(input, 0);
             if end > 0 {
                 return Ok(Found::Whitespace { end });
             }

@@ -275,7 +275,11 @@ impl Reader<'_> {
         is_header: bool,
     ) -> Result<(), Stop> {
         let in_scope: usize = open.iter().map(|open| open.declared.len()).sum();
-        let max = if is_header { HEADER_BINDINGS_MAX } else { usize::MAX };
+        let max = if is_header {
+            HEADER_BINDINGS_MAX
+        } else {
+            usize::MAX
+        };
         let room = limits.namespaces_max.min(max) - in_scope;
         let (declared, default) = declarations(&tag.attributes, room)?;
         open.push(Open {

@@ -11,7 +11,6 @@ use super::error::ScanError;
 use super::names;
 use super::names::Decoded;
 use super::simd;
-use super::simd::Vector;
 use super::tables::State;
 use super::tables::Tables;
 
@@ -54,7 +53,7 @@ pub(super) fn stream_end(tables: &mut Tables, input: &[u8], tag: &[u8]) -> Step 
         }
         pos = NAME + tag.len();
     }
-    pos = simd::Scalar.find::<{ simd::NOT_SPACE }>(input, pos);
+    pos = simd::find::<{ simd::NOT_SPACE }>(input, pos);
     match input.get(pos) {
         Some(b'>') => Ok(pos + 1),
         Some(_) => Err(Malformed::EndTag.into()),
@@ -81,7 +80,7 @@ pub(super) fn header_lead(tables: &mut Tables, input: &[u8]) -> Step {
             pos = xml_declaration(input).inspect_err(|_| tables.suspend(State::Begun, 0))?;
         }
     }
-    pos = simd::Scalar.find::<{ simd::NOT_SPACE }>(input, pos);
+    pos = simd::find::<{ simd::NOT_SPACE }>(input, pos);
     tables.suspend(State::Lead, pos);
     let rest = input.get(pos..).unwrap_or_default();
     match rest {

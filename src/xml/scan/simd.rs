@@ -69,15 +69,24 @@ pub(super) trait Task {
 #[inline]
 pub(super) fn dispatch<T: Task>(task: T) -> T::Output {
     #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(vector) = x86::Avx2::detect() {
-            return vector.run(task);
-        }
-        if let Some(vector) = x86::Ssse3::detect() {
-            return vector.run(task);
-        }
+    match x86::best() {
+        x86::Best::Avx2(vector) => return vector.run(task),
+        x86::Best::Ssse3(vector) => return vector.run(task),
+        x86::Best::Neither => {}
     }
     task.run(Scalar)
+}
+
+/// The first byte of `CLASS` at or behind `at`, or the length of the input.
+#[inline]
+pub(super) fn find<const CLASS: u8>(input: &[u8], at: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    match x86::best() {
+        x86::Best::Avx2(vector) => return vector.find::<CLASS>(input, at),
+        x86::Best::Ssse3(vector) => return vector.find::<CLASS>(input, at),
+        x86::Best::Neither => {}
+    }
+    Scalar.find::<CLASS>(input, at)
 }
 
 /// Byte by byte, with a table.
@@ -124,6 +133,8 @@ impl Vector for Scalar {
 #[expect(unsafe_code, reason = "vector instructions; each use is argued for")]
 mod x86 {
     use std::arch::x86_64::*;
+    use std::sync::atomic::AtomicU8;
+    use std::sync::atomic::Ordering;
 
     use super::*;
 
@@ -132,13 +143,43 @@ mod x86 {
     const NAME_LOW: [i8; 16] = [26, 30, 30, 30, 30, 30, 30, 30, 30, 30, 28, 4, 4, 5, 5, 12];
     const NAME_HIGH: [i8; 16] = [0, 0, 1, 2, 4, 8, 4, 16, 0, 0, 0, 0, 0, 0, 0, 0];
 
+    /// The best that this processor has.
+    pub(super) enum Best {
+        Avx2(Avx2),
+        Ssse3(Ssse3),
+        Neither,
+    }
+
+    /// What [`best`] found: 0 = not asked yet. One load a call instead of one for each feature.
+    static FOUND: AtomicU8 = AtomicU8::new(0);
+
+    #[inline]
+    pub(super) fn best() -> Best {
+        match FOUND.load(Ordering::Relaxed) {
+            3 => Best::Avx2(Avx2(())),
+            2 => Best::Ssse3(Ssse3(())),
+            1 => Best::Neither,
+            _ => detect(),
+        }
+    }
+
+    #[cold]
+    fn detect() -> Best {
+        let (best, found) = match (Avx2::detect(), Ssse3::detect()) {
+            (Some(vector), _) => (Best::Avx2(vector), 3),
+            (None, Some(vector)) => (Best::Ssse3(vector), 2),
+            (None, None) => (Best::Neither, 1),
+        };
+        FOUND.store(found, Ordering::Relaxed);
+        best
+    }
+
     /// Proof that the processor has AVX2, BMI1 and BMI2.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Avx2(());
 
     impl Avx2 {
         /// `Some` where it may be used.
-        #[inline]
         pub(super) fn detect() -> Option<Self> {
             (is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("bmi1")
@@ -284,7 +325,6 @@ mod x86 {
 
     impl Ssse3 {
         /// `Some` where it may be used.
-        #[inline]
         pub(super) fn detect() -> Option<Self> {
             is_x86_feature_detected!("ssse3").then_some(Self(()))
         }

@@ -284,7 +284,7 @@ impl<V: Vector> Place<'_, V> {
 pub(super) fn opening(tables: &mut Tables, input: &[u8], mut state: State, from: usize) -> Step {
     let mut pos = from;
     loop {
-        pos = simd::Scalar.find::<{ simd::NOT_SPACE }>(input, pos);
+        pos = simd::find::<{ simd::NOT_SPACE }>(input, pos);
         match input.get(pos) {
             Some(b'=') if state == State::Equals => state = State::Quote,
             Some(&quote @ (b'\'' | b'"')) if state == State::Quote => {

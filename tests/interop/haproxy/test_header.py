@@ -97,8 +97,10 @@ def test_a_tls_handshake_in_the_headers_segment(start_server, closing):
 @pytest.mark.parametrize("kind", proxy_header.BAD)
 def test_a_bad_header_is_closed_without_a_byte(server, closing, kind):
     wire = closing(Wire(server.listeners[0].address, seconds=CLOSED_SECONDS))
+    bad = server.ended("bad_proxy_header")
     wire.send(proxy_header.BAD[kind])
     assert wire.to_end() == ""
+    assert server.ended("bad_proxy_header") == bad + 1
 
 
 def test_no_header_is_closed_without_a_byte(server, closing):
@@ -145,4 +147,4 @@ def test_a_header_cut_off_by_the_peer_leaves_nothing(server, closing):
         wire.send(proxy_header.V2_TCP4[:length])
         wire.socket.shutdown(socket.SHUT_WR)
         assert wire.to_end() == ""
-    assert server.status()["listeners"][0]["connections"] == 1
+    assert server.becomes(connections=1, seconds=CLOSED_SECONDS)

@@ -94,6 +94,22 @@ class Meerkat(Process):
     def status(self):
         return json.loads(self.must_run("status", "--json"))
 
+    def connections(self, listener=0):
+        """Open connections of one listener, as `meerkat status` says."""
+        return self.status()["listeners"][listener]["connections"]
+
+    def becomes(self, connections, seconds):
+        """Waits until the first listener has so many connections; whether it came to that."""
+        deadline = time.monotonic() + seconds
+        while self.connections() != connections:
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def ended(self, reason):
+        """How many connections ended for that reason, over all cores."""
+        return sum(shard["ends"][reason] for shard in self.status()["shards"])
+
 
 def table(header, keys):
     return "\n".join([header, *(f"{key} = {value(of)}" for key, of in keys.items())]) + "\n\n"

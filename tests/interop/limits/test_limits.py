@@ -19,23 +19,20 @@ def limited(start_server, **options):
     listener = Listener(options=options | {"state_timeout": "infinity"})
     server = start_server(listeners=[listener], accounts=ACCOUNTS)
     # The harness connected to see whether the port is served; that must not count.
-    returned(server, to=0)
+    assert server.becomes(connections=0, seconds=SERVED_SECONDS)
     return server, listener.address
-
-
-def listener_status(server):
-    return server.status()["listeners"][0]
 
 
 def test_beyond_max_connections_clients_wait_in_the_backlog(start_server, closing):
     most, more = 20, 10
     server, address = limited(start_server, max_connections=most)
     crowd = closing(Crowd(address, most + more, HEADER))
+    assert crowd.until(lambda: len(crowd.with_answer()) == most, SERVED_SECONDS)
     crowd.until(lambda: len(crowd.with_answer()) > most, QUIET_SECONDS)
     served = crowd.with_answer()
     assert len(served) == most
     assert not crowd.refused()
-    assert listener_status(server)["connections"] == most
+    assert server.connections() == most
     # Each that leaves lets another in.
     crowd.leave(served[:more])
     assert crowd.until(lambda: len(crowd.with_answer()) == most + more, SERVED_SECONDS)
@@ -49,20 +46,12 @@ def test_max_connections_per_ip_closes_the_next_one_at_once(start_server, closin
     assert crowd.until(lambda: len(crowd.refused()) == more, SERVED_SECONDS)
     assert crowd.until(lambda: len(crowd.with_answer()) == most, SERVED_SECONDS)
     assert all(member.seen == b"" for member in crowd.refused())
+    assert server.ended("address_limit") == more
     # Another address has its own count.
     closing(Wire(address, source=ELSEWHERE)).login("juliet", "secret")
     crowd.leave(crowd.with_answer())
-    returned(server, to=1)
+    assert server.becomes(connections=1, seconds=SERVED_SECONDS)
     closing(Wire(address, source=HERE)).login("juliet", "secret")
-
-
-def returned(server, to):
-    """Waits until the server has noticed the ends of connections."""
-    deadline = time.monotonic() + SERVED_SECONDS
-    while time.monotonic() < deadline:
-        if listener_status(server)["connections"] == to:
-            return
-    raise AssertionError(f"{listener_status(server)} instead of {to} connections")
 
 
 def test_accept_rate_pauses_accepts_and_drops_nobody(start_server, closing):

@@ -9,6 +9,8 @@ from harness.listener import Listener
 from harness.meerkat import DOMAIN
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
+# `max_user_sessions` where nothing is configured.
+SESSIONS_MAX = 10
 
 
 @pytest.mark.portable
@@ -21,6 +23,15 @@ async def test_a_second_session_replaces_the_first(start_server, connect):
     romeo = await connect(server, "romeo", "secret")
     romeo.say(second.boundjid, "still there?")
     assert (await second.next_message())["body"] == "still there?"
+
+
+async def test_the_oldest_session_gives_way_to_one_too_many(start_server, connect):
+    server = start_server(accounts=ACCOUNTS)
+    sessions = [await connect(server, "juliet", "secret", presence=False) for _ in range(SESSIONS_MAX)]
+    await connect(server, "juliet", "secret")
+    assert await sessions[0].end() == "conflict"
+    assert (await asyncio.to_thread(server.status))["sessions"] == SESSIONS_MAX
+    assert not any(client.ended.done() for client in sessions[1:])
 
 
 @pytest.mark.portable
@@ -101,5 +112,6 @@ async def test_status_counts_what_is_connected(start_server, connect):
     assert by_path["listen.c2s[1]"]["connections"] == 1
     assert by_path["listen.c2s[0]"]["address"] == f"127.0.0.1:{server.listeners[0].port}"
     assert sum(by_path["listen.c2s[0]"]["acceptors"]) == 100
+    assert "3 sessions" in await asyncio.to_thread(server.must_run, "status")
     await clients[0].logout()
     assert (await asyncio.to_thread(server.status))["sessions"] == 2

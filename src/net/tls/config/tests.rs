@@ -316,7 +316,10 @@ fn bad_authorities_and_lists() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "certificates are judged by the wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates are judged by the wall clock"
+)]
 fn what_an_operator_is_warned_of() {
     let mut site = Site::new();
     assert_eq!(warnings(&site), [""; 0]);
