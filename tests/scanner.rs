@@ -1,6 +1,12 @@
 //! The scanner against its corpus: tests/data/xml/index.tsv says what each file must give, whole,
-//! at every two-way split, and byte by byte.
+//! at every two-way split, and byte by byte. And it allocates nothing.
 
+#![expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+
+use std::alloc::GlobalAlloc;
+use std::alloc::Layout;
+use std::alloc::System;
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -41,6 +47,86 @@ fn corpus_byte_by_byte() {
         assert_eq!(case.feed(&splits), case.expected, "{}", case.name);
     }
 }
+
+#[test]
+fn a_million_stanzas_allocate_nothing() {
+    let stream = STANZAS.concat().into_bytes();
+    let (limits, scope) = (Limits::default(), StreamScope::ordinary("jabber:client"));
+    let mut scanner = Scanner::new();
+    let before = ALLOCATIONS.get();
+    let mut elements = 0;
+    while elements < 1_000_000 {
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            // Every other one arrives in two pieces.
+            if elements % 2 == 1 {
+                let half = scanner.scan(&limits, &scope, &rest[..20]);
+                assert_eq!(half, Ok(Found::More));
+            }
+            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
+                panic!("refused: {}", rest.escape_ascii());
+            };
+            assert!(scanner.head().tag_end <= end);
+            rest = &rest[end..];
+            elements += 1;
+        }
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn an_ordinary_header_allocates_nothing_that_lasts() {
+    let header = b"<?xml version='1.0'?><stream:stream to='example.com' version='1.0' \
+        xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    let mut scanner = Scanner::new();
+    let end = header.len();
+    let found = scanner.scan_header(&Limits::default(), header);
+    assert_eq!(found, Ok(HeaderFound::Header { end }));
+    let scope = scanner.take_scope(header);
+    let before = ALLOCATIONS.get();
+    let copy = scope.clone();
+    assert_eq!(copy.lang(), Some("en"));
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+const STANZAS: [&str; 5] = [
+    "<message to='romeo@example.net' type='chat' id='a'><body>At two, then.</body>\
+        <active xmlns='http://jabber.org/protocol/chatstates'/></message>",
+    "<presence><show>away</show><c xmlns='http://jabber.org/protocol/caps' ver='x'/></presence>",
+    "<iq type='get' id='b' to='example.com' xml:lang='de'><ping xmlns='urn:xmpp:ping'/></iq>",
+    "<message to='a@example.net'><body>Поезд &amp; кот &#x1F600;\n</body></message>",
+    "<s:x xmlns:s='urn:s' s:a='&lt;' b='é'><![CDATA[<>]]><s:y xmlns:t='urn:t' t:a='1'/></s:x>",
+];
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends has no counter any more, and nothing to count.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promises are those that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above; the memory came from there.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: as above; the memory came from there.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// One line of the index.
 struct Case {
