@@ -5,13 +5,13 @@
 const SET_BYTES: usize = 256 * 1024;
 
 /// A name and a stream of stanzas.
-pub struct Set {
-    pub name: &'static str,
-    pub bytes: Vec<u8>,
+pub(crate) struct Set {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// All sets. `chat` and `mixed` are the ones that figures are given for.
-pub fn sets() -> Vec<Set> {
+pub(crate) fn sets() -> Vec<Set> {
     let mixed = [
         CHAT,
         PRESENCE,

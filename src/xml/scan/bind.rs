@@ -185,7 +185,7 @@ fn resolve(
     let uri = scope.uri(index);
     let mut equal = scope.bindings().take(HEADER_BINDINGS_MAX);
     let first = equal.find(|&(.., other)| Some(other) == uri);
-    let id = first.map_or(u16::from(index), |(first, ..)| first as u16);
+    let id = first.map_or_else(|| index.into(), |(first, ..)| first as u16);
     Ok(Meaning {
         namespace: Namespace::Stream(index),
         id,

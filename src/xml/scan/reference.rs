@@ -87,7 +87,10 @@ fn scan_reference(
             (Stage::Decimal | Stage::Hex, b';') => {
                 tables.stage = Stage::Ampersand;
                 let char = char::from_u32(tables.code).filter(|&char| names::is_xml_char(char));
-                return char.map(|_| pos + 1).ok_or(Malformed::Reference.into());
+                return match char {
+                    Some(_) => Ok(pos + 1),
+                    None => Err(Malformed::Reference.into()),
+                };
             }
             (Stage::Entity, _) => return entity(tables, input, name_bytes_max, state, pos),
             (Stage::Ampersand | Stage::Hash | Stage::Decimal | Stage::HexStart | Stage::Hex, _) => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::head::Attribute;
 use super::head::Head;
 use super::head::Namespace;
 
@@ -82,30 +83,29 @@ impl StreamScope {
         })))
     }
 
-    /// From the header just scanned; `input` are its bytes.
+    /// From the header just scanned; `input` are its bytes. Allocates only out of the ordinary.
     pub(super) fn of_header(head: &Head, input: &[u8]) -> Self {
-        let mut default = "".into();
-        let mut lang = None;
-        let mut bindings = Vec::new();
-        for attribute in head.attributes() {
-            let value = attribute.decoded(input);
-            match (attribute.prefix().of(input), attribute.local().of(input)) {
-                (b"", b"xmlns") => default = value,
-                (b"xml", b"lang") => lang = Some(value),
-                (b"xmlns", b"xml") => {}
-                (b"xmlns", prefix) => {
-                    bindings.push((std::str::from_utf8(prefix).unwrap_or_default(), value));
-                }
-                _ => {}
-            }
-        }
+        let of = |name: &[u8]| {
+            head.attribute(input, name)
+                .map(|found| found.decoded(input))
+        };
+        let (default, lang) = (of(b"xmlns").unwrap_or_default(), of(b"xml:lang"));
         let tag = input.get(head.name.prefix.start as usize..head.name.local.end as usize);
         let tag = std::str::from_utf8(tag.unwrap_or_default()).unwrap_or_default();
-        let bindings: Vec<_> = bindings
-            .iter()
-            .map(|(prefix, uri)| (*prefix, &**uri))
-            .collect();
-        Self::declared(&default, tag, lang.as_deref(), &bindings)
+        let is_prefix = |attribute: &&Attribute| {
+            attribute.prefix().of(input) == b"xmlns" && attribute.local().of(input) != b"xml"
+        };
+        let mut prefixes = head.attributes().iter().filter(is_prefix).map(|attribute| {
+            let prefix = std::str::from_utf8(attribute.local().of(input)).unwrap_or_default();
+            (prefix, attribute.decoded(input))
+        });
+        let (first, second) = (prefixes.next(), prefixes.next());
+        if let (Some((prefix, uri)), None) = (&first, &second) {
+            return Self::declared(&default, tag, lang.as_deref(), &[(prefix, uri)]);
+        }
+        let all: Vec<_> = first.into_iter().chain(second).chain(prefixes).collect();
+        let all: Vec<_> = all.iter().map(|(prefix, uri)| (*prefix, &**uri)).collect();
+        Self::declared(&default, tag, lang.as_deref(), &all)
     }
 
     /// Namespace of elements without prefix and without `xmlns`; empty for none.

@@ -17,7 +17,7 @@ use super::names;
 /// Where the bytes are not UTF-8 or hold something that is no reference.
 pub fn unescape(raw: &[u8], attribute: bool) -> Result<Cow<'_, str>, ScanError> {
     let text = std::str::from_utf8(raw).map_err(|_| ScanError::UnsupportedEncoding)?;
-    let is_plain = |&byte: &u8| !matches!(byte, b'&' | b'\r') && !(attribute && is_line(byte));
+    let is_plain = |&byte: &u8| !(matches!(byte, b'&' | b'\r') || attribute && is_line(byte));
     if raw.iter().all(is_plain) {
         return Ok(Cow::Borrowed(text));
     }
