@@ -41,6 +41,7 @@ targets! {
     jid: "fuzz/fuzz_targets/jid.rs",
     negotiation: "fuzz/fuzz_targets/negotiation.rs",
     sasl: "fuzz/fuzz_targets/sasl.rs",
+    scan: "fuzz/fuzz_targets/scan.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",
 }
 

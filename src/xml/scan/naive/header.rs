@@ -9,7 +9,6 @@ use crate::xml::scan::error::Limit;
 use crate::xml::scan::error::Malformed;
 use crate::xml::scan::error::Restricted;
 use crate::xml::scan::error::ScanError;
-use crate::xml::scan::names;
 use crate::xml::scan::outside::DECLARATION_BYTES_MAX;
 use crate::xml::scan::scope::StreamScope;
 
