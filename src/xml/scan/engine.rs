@@ -59,6 +59,8 @@ pub(super) struct Engine<'a, V> {
     masks: Masks,
     pub(super) tables: &'a mut Tables,
     pub(super) limits: &'a Limits,
+    /// [`Limits::name_max`]
+    pub(super) name_max: usize,
     pub(super) scope: &'a StreamScope,
 }
 
@@ -135,6 +137,7 @@ impl simd::Task for Scan<'_> {
             masks,
             tables,
             limits,
+            name_max: limits.name_max(),
             scope,
         };
         engine.element(entry).map_err(|Halt| engine.tables.stop)

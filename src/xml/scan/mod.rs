@@ -23,6 +23,7 @@ mod head;
 #[doc(hidden)]
 pub mod naive;
 mod names;
+mod note;
 mod outside;
 mod reference;
 mod resume;

@@ -167,16 +167,8 @@ impl Tables {
     /// Prepares for a start tag whose name begins at `start`.
     #[inline(always)]
     pub(super) fn begin_tag(&mut self, start: usize) {
-        let first = if self.open.is_empty() {
-            // A new element: nothing of the last one's insides is left.
-            self.head.first_child = None;
-            self.head.children = 0;
-            self.head.header_prefixes_used = 0;
-            self.head.inherits_default = false;
-            0
-        } else {
-            self.head.attributes_len
-        };
+        let is_top = self.open.is_empty();
+        let first = if is_top { 0 } else { self.head.attributes_len };
         self.head.attributes.truncate(first);
         self.tag = Tag {
             start: start as u32,

@@ -1,6 +1,5 @@
 //! Start tags: names, attributes, values.
 
-use super::bind;
 use super::engine::Engine;
 use super::engine::Halt;
 use super::engine::Place;
@@ -11,20 +10,16 @@ use super::error::Limit;
 use super::error::Malformed;
 use super::error::ScanError;
 use super::head::Attribute;
-use super::head::Name;
-use super::head::Namespace;
-use super::head::Span;
 use super::head::XML_NAMESPACE;
 use super::head::XMLNS_NAMESPACE;
 use super::names;
 use super::names::Decoded;
-use super::scope::StreamScope;
+use super::note;
 use super::simd;
 use super::simd::Vector;
 use super::tables::Open;
 use super::tables::State;
 use super::tables::Tables;
-use super::tables::Tag;
 
 impl<V: Vector> Engine<'_, V> {
     /// The name of a start tag; returns the position behind it.
@@ -48,7 +43,7 @@ impl<V: Vector> Engine<'_, V> {
     fn is_plain_name(&self, start: usize, end: usize) -> bool {
         // Of the characters of a name, those up to `9` may not begin one.
         let is_started = self.byte(start).is_some_and(|byte| byte > b'9');
-        is_started && (end - start).wrapping_sub(1) < self.limits.name_max()
+        is_started && (end - start).wrapping_sub(1) < self.name_max
     }
 
     /// Behind the element name or an attribute; to the end of the tag. `seen` has one bit for each
@@ -130,35 +125,20 @@ impl<V: Vector> Engine<'_, V> {
         Ok(())
     }
 
-    /// Behind the `>`: resolves prefixes, opens the element unless it is empty, and takes note of
-    /// the top-level tag and the first one inside.
+    /// Behind the `>`: resolves prefixes, and opens the element unless it is empty.
     #[inline(always)]
     fn tag_end(&mut self, end: usize, is_empty: bool) -> Way {
         let tables = &mut *self.tables;
-        let depth = tables.open.len();
         let outer_bindings = tables.bindings.len();
-        let mut namespace = Namespace::Inherited;
-        if tables.tag.is_bound {
-            match bind::bind(tables, self.input, self.limits, self.scope) {
-                Ok(bound) => namespace = bound,
-                Err(error) => return self.fail(error),
+        if tables.tag_is_of_note() {
+            let noted = note::note(tables, self.input, self.limits, self.scope, end, is_empty);
+            if let Err(error) = noted {
+                return self.fail(error);
             }
-        } else if depth < 2 {
-            namespace = bind::without_prefix(tables);
-        }
-        inherit(tables, depth, is_empty);
-        if depth == 0 {
-            let name = name_of(tables, namespace);
-            if is_header(tables, self.input, self.scope, &name) {
-                return self.fail(ScanError::UnexpectedHeader);
-            }
-            head_end(tables, name, end, is_empty);
-        } else if depth == 1 {
+        } else if tables.open.len() == 1 {
             tables.head.children += 1;
-            if tables.head.children == 1 {
-                tables.head.first_child = Some(name_of(tables, namespace));
-            }
         }
+        let tables = &mut *self.tables;
         if is_empty {
             tables.bindings.truncate(outer_bindings);
         } else if !tables.in_header {
@@ -325,67 +305,6 @@ fn mark_default(tables: &mut Tables, input: &[u8], is_whole: bool) {
         // All others are in order as they are.
         tables.tag.is_bound |= !is_whole || RESERVED_LENS.contains(&attribute.value().len());
     }
-}
-
-/// Notes whether the element, which stands at `depth`, is in the stream's default namespace.
-#[inline(always)]
-fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
-    if tables.head.inherits_default {
-        return;
-    }
-    if tables.tag.default != 0 {
-        if tables.default_depth == 0 && !is_empty {
-            tables.default_depth = depth + 1;
-        }
-    } else if tables.default_depth == 0 && tables.tag.prefix_len == 0 {
-        tables.head.inherits_default = true;
-    }
-}
-
-/// The name of the tag at hand.
-#[inline(always)]
-fn name_of(tables: &Tables, namespace: Namespace) -> Name {
-    let Tag {
-        start,
-        name_len,
-        prefix_len,
-        ..
-    } = tables.tag;
-    let skipped = if prefix_len == 0 {
-        0
-    } else {
-        u32::from(prefix_len) + 1
-    };
-    Name {
-        prefix: Span {
-            start,
-            end: start + u32::from(prefix_len),
-        },
-        local: Span {
-            start: start + skipped,
-            end: start + u32::from(name_len),
-        },
-        namespace,
-    }
-}
-
-/// The top-level tag is that of a stream header, where none is due.
-#[inline(always)]
-fn is_header(tables: &Tables, input: &[u8], scope: &StreamScope, name: &Name) -> bool {
-    name.local.of(input) == b"stream"
-        && !tables.in_header
-        && scope.is_streams(name.namespace, input)
-}
-
-/// Keeps the top-level tag.
-#[inline(always)]
-fn head_end(tables: &mut Tables, name: Name, end: usize, is_empty: bool) {
-    tables.top_default = bind::without_prefix(tables);
-    let head = &mut tables.head;
-    head.name = name;
-    head.tag_end = end;
-    head.self_closing = is_empty;
-    head.attributes_len = head.attributes.len();
 }
 
 /// A name from `pos` on, which began at `mark`: character by character. Returns the position behind
