@@ -29,7 +29,7 @@ const KEYS_LISTED_MAX: usize = 40;
 /// How alike (0 to 1) two keys are before one is suggested for the other.
 const SUGGESTION_LIKENESS_MIN: f64 = 0.5;
 
-/// Reads files for [`super::decode`], which never touches the system itself.
+/// Reads files for [`super::decode()`], which never touches the system itself.
 pub trait Files {
     /// The content of the file that the configuration calls `path`.
     ///

@@ -118,7 +118,7 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// One error at a place that an earlier, successful [`super::decode`] gave out, for what only
+    /// One error at a place that an earlier, successful [`super::decode()`] gave out, for what only
     /// a later step can see: a certificate that is none, a host name that is no address.
     #[must_use]
     pub fn at(place: &Place, message: impl Into<String>) -> Self {

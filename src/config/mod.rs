@@ -1,6 +1,6 @@
 //! The configuration: from the text of a TOML file to typed values, or to every error in it.
 //!
-//! Start at [`decode`]. The file's layout is MongooseIM's, one module per section; `[runtime]` is
+//! Start at [`decode()`]. The file's layout is MongooseIM's, one module per section; `[runtime]` is
 //! ours. Each option is declared once ([`option`]): from the declaration come the field, the strict
 //! check, the suggestion for a misspelt key, and docs/configuration.md.
 //!

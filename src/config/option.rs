@@ -2,7 +2,7 @@
 //!
 //! [`options!`] makes of it a field of a plain struct and an [`Opt`]; from the `Opt`s come the
 //! strict check of the file ([`super::check`]), the suggestion for a misspelt key, the default and
-//! docs/configuration.md ([`super::reference`]). [`choices!`] does the same for an enum of words.
+//! docs/configuration.md ([`super::reference()`]). [`choices!`] does the same for an enum of words.
 
 /// One key of a section.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! XMPP addresses (RFC 6122): `node@domain/resource`, prepared and compared as bytes.
 //!
-//! Read [`parse`] first: it takes the text of an attribute and gives the prepared parts, borrowed
+//! Read [`parse()`] first: it takes the text of an attribute and gives the prepared parts, borrowed
 //! from the text itself where that was already in its final form, which is nearly always.
 //! [`Jid`], [`BareJid`] and [`FullJid`] are the owned forms for whatever outlives a stanza.
 //!

@@ -121,7 +121,7 @@ pub struct Attribute {
     pub(super) prefix_len: u16,
     /// Equal for the prefixes of one tag that mean the same namespace.
     pub(super) namespace_id: u16,
-    /// The value holds a reference, or white space to normalise: decode it with [`super::unescape`].
+    /// The value holds a reference, or white space to normalise: decode it with [`super::unescape()`].
     pub escaped: bool,
     /// It declares a namespace: `xmlns` or `xmlns:prefix`.
     pub is_xmlns: bool,
