@@ -28,9 +28,7 @@ fn scan(c: &mut Criterion) {
         let mut group = c.benchmark_group(set.name);
         group.throughput(Throughput::Bytes(set.bytes.len() as u64));
         let bytes = set.bytes.as_slice();
-        group.bench_function("memchr '<'", |b| {
-            b.iter(|| memchr::memchr_iter(b'<', black_box(bytes)).count())
-        });
+        group.bench_function("memchr '<'", |b| b.iter(|| hop(black_box(bytes))));
         group.bench_function("boundaries", |b| b.iter(|| boundaries(black_box(bytes))));
         let mut scanner = Scanner::new();
         let scope = StreamScope::ordinary("jabber:client");
@@ -54,6 +52,15 @@ fn scan_all(scanner: &mut Scanner, scope: &StreamScope, mut rest: &[u8]) -> usiz
     }
     assert!(rest.is_empty());
     elements
+}
+
+/// The sum of all places of a `<`.
+fn hop(input: &[u8]) -> usize {
+    let mut sum = 0;
+    for at in memchr::memchr_iter(b'<', input) {
+        sum += black_box(at);
+    }
+    sum
 }
 
 /// The number of elements, of input that is taken to be well-formed.

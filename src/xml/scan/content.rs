@@ -88,7 +88,11 @@ impl<V: Vector> Place<'_, V> {
                     Ok(pos + 1)
                 }
             }
-            Some(b'\t' | b'\r' | b'\n') => Ok(pos + 1),
+            Some(b'\t' | b'\r' | b'\n') => {
+                let rest = self.input.get(pos + 1..).unwrap_or_default();
+                let is_space = |&&byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+                Ok(pos + 1 + rest.iter().take_while(is_space).count())
+            }
             Some(0x80..) => self.wide::<{ simd::TEXT_WIDE }>(State::Text, pos),
             Some(_) => Err(Malformed::Character.into()),
             None => self.suspend(State::Text, pos),

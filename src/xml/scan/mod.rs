@@ -248,6 +248,9 @@ impl Scanner {
     /// # Errors
     /// As early as the bytes allow. The stream has to be ended.
     pub fn scan_header(&mut self, limits: &Limits, input: &[u8]) -> Result<HeaderFound, ScanError> {
+        if self.tables.run_goes_on(limits, input) {
+            return Ok(HeaderFound::More);
+        }
         let whole = input.get(..limits.size_max()).unwrap_or(input);
         let lead = match self.tables.state {
             State::Start | State::Begun | State::Lead => {
