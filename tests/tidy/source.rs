@@ -198,7 +198,9 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
         if kind.is_dir() && !SKIPPED.iter().any(|skipped| name == *skipped) {
             collect(root, &path, found);
         }
+        // Where the tree is one of several of a repository, `.git` is a file.
         if !kind.is_file()
+            || name == ".git"
             || entry
                 .metadata()
                 .is_ok_and(|about| about.len() > FILE_BYTES_MAX)
