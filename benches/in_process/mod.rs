@@ -182,7 +182,7 @@ impl Exchange {
             facts: Facts {
                 version: "0",
                 unix_seconds: 0,
-                registration: false,
+                modules: [].into(),
             },
             scope: StreamScope::ordinary(ns::CLIENT),
             scanner: Scanner::new(),

@@ -37,6 +37,9 @@ const NOT_IMPLEMENTED: &str = "this version does not have it";
 const OTHER_LIBRARY: &str = "it belongs to MongooseIM's TLS libraries";
 const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field Diffie-Hellman";
 const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
+const IN_ORDER: &str = "requests are served in the order in which they come";
+const OWN_STORE: &str = "the server's store is its own";
+const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
 /// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
@@ -63,12 +66,24 @@ const TABLE: &[(&str, Effect)] = &[
     ("auth.password", Works),
     ("auth.internal", Works),
     ("auth.anonymous.protocol", Works),
+    ("modules.*.iqdisc", Nothing(IN_ORDER)),
+    ("modules.*.backend", Nothing(OWN_STORE)),
+    ("modules.mod_caps", Works),
+    ("modules.mod_caps.versions", Works),
+    ("modules.mod_caps.*", Nothing(NOT_REMEMBERED)),
     ("modules.mod_disco", Works),
+    ("modules.mod_disco.extra_domains", Works),
+    ("modules.mod_disco.server_info", Works),
     ("modules.mod_disco.*", Nothing(NOT_IMPLEMENTED)),
+    ("modules.mod_ping", Works),
+    ("modules.mod_ping.*", Nothing(NOT_IMPLEMENTED)),
+    ("modules.mod_presence", Works),
     ("modules.mod_register", Works),
     ("modules.mod_register.access", Works),
     ("modules.mod_register.ip_access", Works),
     ("modules.mod_register.*", Nothing(NOT_IMPLEMENTED)),
+    ("modules.mod_time", Works),
+    ("modules.mod_version", Works),
     ("host_config.host", Works),
     ("host_config.host_type", Works),
     ("host_config.auth.methods", Works),
@@ -78,16 +93,11 @@ const TABLE: &[(&str, Effect)] = &[
     ("host_config.auth.password", Works),
     ("host_config.auth.internal", Works),
     ("host_config.auth.anonymous.protocol", Works),
-    ("host_config.modules.mod_register.access", Works),
-    ("host_config.modules.mod_register.ip_access", Works),
     (
         "outgoing_pools",
         Nothing("nothing in this version connects to it"),
     ),
-    (
-        "internal_databases",
-        Nothing("the server's store is its own"),
-    ),
+    ("internal_databases", Nothing(OWN_STORE)),
     ("instrumentation", Nothing(NOT_IMPLEMENTED)),
     ("services", Nothing(NOT_IMPLEMENTED)),
 ];
@@ -189,6 +199,11 @@ fn is_table(node: &Node) -> bool {
 }
 
 fn effect_of(path: &str) -> Option<Effect> {
+    // A host's own modules are the same modules.
+    let own = path.strip_prefix("host_config.");
+    let path = own
+        .filter(|path| path.starts_with("modules."))
+        .unwrap_or(path);
     TABLE
         .iter()
         .find(|(pattern, _)| matches(pattern, path))

@@ -1,5 +1,7 @@
 //! Questions to a finished configuration: what holds for a host, and what a rule gives to a user.
 
+use std::sync::Arc;
+
 use super::Config;
 use super::HostConfig;
 use super::access::ALL;
@@ -35,6 +37,18 @@ impl Config {
         self.own(host)
             .and_then(|own| own.modules.as_ref())
             .unwrap_or(&self.modules)
+    }
+
+    /// The modules of every host, in the order of `general.hosts`.
+    #[must_use]
+    pub fn modules_by_host(&self) -> Arc<[(Box<str>, Modules)]> {
+        let hosts = self.general.hosts.iter();
+        hosts
+            .map(|host| {
+                let name = host.value.as_str();
+                (name.into(), self.modules_of(name).clone())
+            })
+            .collect()
     }
 
     /// The `[s2s]` that holds for a host.

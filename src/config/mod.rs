@@ -192,7 +192,10 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
             acl: sections.acl,
             access: sections.access,
         },
-        modules: sections.modules,
+        modules: match root.get("modules") {
+            Some(_) => sections.modules,
+            None => Modules::unwritten(root),
+        },
         s2s: sections.s2s,
         host_config: Vec::new(),
         notices: Vec::new(),

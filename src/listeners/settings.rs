@@ -16,6 +16,7 @@ use crate::config::listen::Listener as Configured;
 use crate::config::listen::ListenerKind;
 use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
+use crate::modules::caps;
 use crate::net::gate::Gate;
 use crate::net::tls::TlsServer;
 use crate::proto::c2s::features::Offer;
@@ -27,6 +28,7 @@ use crate::xml::scan::Limits;
 struct HostOffer {
     rules: AuthRules,
     registration: bool,
+    capabilities: Option<String>,
     plain_withheld: Option<PlainWithheld>,
     clear_here: Vec<Mechanism>,
     clear: Vec<Mechanism>,
@@ -189,6 +191,7 @@ impl Settings {
             secure: &of_host.secure,
             registration: of_host.registration,
             session: listener.session,
+            capabilities: of_host.capabilities.as_deref(),
         }
     }
 }
@@ -293,6 +296,7 @@ fn host_offers(config: &Config, configured: &Configured, address: SocketAddr) ->
             HostOffer {
                 plain_withheld: far.plain_withheld,
                 registration: config.modules_of(&host.value).mod_register.is_some(),
+                capabilities: caps::stream_feature(config.modules_of(&host.value)),
                 clear_here: rules.offer(&channel(false, true)).mechanisms,
                 clear: far.mechanisms,
                 secure: rules.offer(&channel(true, false)).mechanisms,

@@ -3,6 +3,7 @@
 use crate::modules::Answer;
 use crate::modules::Asked;
 use crate::modules::Call;
+use crate::modules::Facts;
 use crate::modules::MODULES;
 use crate::modules::Route;
 use crate::modules::Scene;
@@ -79,7 +80,7 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             target: envelope.bare,
             payload,
         };
-        find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
+        find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
     });
     match (answer, parsed) {
         (Some(Answer::Result(content)), Some(iq)) => {
@@ -109,10 +110,12 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
     }
 }
 
-fn find(call: &Call<'_>) -> Option<&'static Route> {
+fn find(call: &Call<'_>, facts: &Facts) -> Option<&'static Route> {
     let payload = call.payload;
+    let modules = facts.modules_of(call.host())?;
     MODULES
         .iter()
+        .filter(|module| (module.is_on)(modules))
         .flat_map(|module| module.routes)
         .find(|route| {
             route.kind == call.kind
@@ -149,7 +152,8 @@ fn request<O: Outbox>(
         target,
         payload,
     };
-    let answer = find(&call).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
+    let answer =
+        find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
     let id = stanza.attribute(b"id");
     let from = stanza.attribute(b"to");
     match answer {

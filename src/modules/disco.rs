@@ -1,5 +1,11 @@
-//! XEP-0030: Service Discovery. What a host and an account are and can do.
+//! XEP-0030: Service Discovery. What a host and an account are and can do; XEP-0157 addresses of
+//! the operators, and the XEP-0115 hash of what the host answers.
+//!
+//! What is announced is what the routes of the modules that are on answer: there is no second list.
 
+use std::fmt::Write as _;
+
+use crate::config::Modules;
 use crate::modules::Answer;
 use crate::modules::Call;
 use crate::modules::Facts;
@@ -7,13 +13,17 @@ use crate::modules::MODULES;
 use crate::modules::Module;
 use crate::modules::Route;
 use crate::modules::To;
+use crate::modules::caps;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply::attribute;
 use crate::route::hosts::Hosts;
+use crate::xml::write::escape_text;
 
 /// The feature.
 pub const MODULE: Module = Module {
+    is_on: |modules| modules.mod_disco.is_some(),
     features: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
     routes: &[
         Route {
@@ -33,41 +43,136 @@ pub const MODULE: Module = Module {
     ],
 };
 
-fn info(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    if call
-        .payload
-        .attr("node")
-        .is_some_and(|node| !node.is_empty())
-    {
-        return Answer::Error(StanzaCondition::ItemNotFound, "");
-    }
-    let identity = match call.to {
-        To::Host => "<identity category='server' type='im' name='meerkat'/>",
-        To::OwnAccount | To::Account => "<identity category='account' type='registered'/>",
-    };
-    let mut answer = format!("<query xmlns='{}'>{identity}", ns::DISCO_INFO);
-    for feature in features(call.to, facts) {
-        answer.push_str("<feature var='");
-        answer.push_str(feature);
-        answer.push_str("'/>");
-    }
-    answer.push_str("</query>");
-    Answer::Result(answer.into_bytes())
+/// Who an entity is and what it can do, before it is written.
+#[derive(Debug)]
+pub struct Info {
+    /// Category, type and name.
+    pub identity: (&'static str, &'static str, &'static str),
+    /// Features, sorted, each once.
+    pub features: Vec<&'static str>,
+    /// XEP-0157: fields of the form `http://jabber.org/network/serverinfo`, sorted.
+    pub contacts: Vec<(String, Vec<String>)>,
 }
 
-/// What is announced is what the routes answer.
-fn features(to: To, facts: &Facts) -> impl Iterator<Item = &'static str> {
-    let answers = move |module: &&&Module| module.routes.iter().any(|r| r.to.contains(&to));
-    let registration = facts.registration;
-    MODULES
-        .iter()
-        .filter(answers)
+impl Info {
+    /// Of a host with these modules.
+    pub fn of_host(modules: &Modules) -> Self {
+        let disco = modules.mod_disco.as_ref();
+        let fields = disco.into_iter().flat_map(|disco| &disco.server_info);
+        // A field that names other modules belongs to the answers of their services.
+        let own =
+            fields.filter(|f| f.modules.is_empty() || f.modules.iter().any(|m| m == "mod_disco"));
+        let mut contacts: Vec<(String, Vec<String>)> = own
+            .map(|field| (field.name.clone(), field.urls.clone()))
+            .collect();
+        contacts.iter_mut().for_each(|(_, urls)| urls.sort());
+        contacts.sort();
+        contacts.dedup_by(|next, before| {
+            let same = next.0 == before.0;
+            if same {
+                before.1.append(&mut next.1);
+            }
+            same
+        });
+        Self {
+            identity: ("server", "im", "meerkat"),
+            features: features(To::Host, modules),
+            contacts,
+        }
+    }
+
+    fn of_account(modules: &Modules) -> Self {
+        Self {
+            identity: ("account", "registered", ""),
+            features: features(To::OwnAccount, modules),
+            contacts: Vec::new(),
+        }
+    }
+
+    /// As the payload of an answer; `node` may stand between apostrophes.
+    pub fn write(&self, node: Option<&str>) -> String {
+        let mut answer = format!("<query xmlns='{}'", ns::DISCO_INFO);
+        if let Some(node) = node {
+            let _ = write!(answer, " node='{node}'");
+        }
+        let (category, kind, name) = self.identity;
+        let _ = write!(answer, "><identity category='{category}' type='{kind}'");
+        if !name.is_empty() {
+            let _ = write!(answer, " name='{name}'");
+        }
+        answer.push_str("/>");
+        for feature in &self.features {
+            let _ = write!(answer, "<feature var='{feature}'/>");
+        }
+        if !self.contacts.is_empty() {
+            self.write_contacts(&mut answer);
+        }
+        answer.push_str("</query>");
+        answer
+    }
+
+    fn write_contacts(&self, answer: &mut String) {
+        let _ = write!(
+            answer,
+            "<x xmlns='{}' type='result'><field var='FORM_TYPE' type='hidden'><value>{}</value>\
+             </field>",
+            ns::DATA_FORM,
+            ns::SERVER_INFO
+        );
+        for (name, urls) in &self.contacts {
+            let _ = write!(
+                answer,
+                "<field var='{}' type='list-multi'>",
+                attribute(name)
+            );
+            for url in urls {
+                let mut text = Vec::new();
+                escape_text(url, &mut text);
+                let _ = write!(answer, "<value>{}</value>", String::from_utf8_lossy(&text));
+            }
+            answer.push_str("</field>");
+        }
+        answer.push_str("</x>");
+    }
+}
+
+fn info(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
+    let node = call.payload.attr("node").filter(|node| !node.is_empty());
+    let Some(modules) = facts.modules_of(call.host()) else {
+        return Answer::Error(StanzaCondition::ItemNotFound, "");
+    };
+    let info = match call.to {
+        To::Host => Info::of_host(modules),
+        To::OwnAccount | To::Account => Info::of_account(modules),
+    };
+    match node {
+        None => Answer::Result(info.write(None).into_bytes()),
+        // XEP-0115 section 6.2: the node that the server's capabilities name.
+        Some(node) if call.to == To::Host && caps::is_node(node, &info, modules) => {
+            Answer::Result(info.write(Some(&attribute(node))).into_bytes())
+        }
+        Some(_) => Answer::Error(StanzaCondition::ItemNotFound, ""),
+    }
+}
+
+/// What is announced is what the routes answer, and what a module says of itself.
+fn features(to: To, modules: &Modules) -> Vec<&'static str> {
+    let on = MODULES.iter().filter(|module| (module.is_on)(modules));
+    // What has no routes concerns the host as a whole.
+    let answering = on.filter(|module| match module.routes {
+        [] => to == To::Host,
+        routes => routes.iter().any(|route| route.to.contains(&to)),
+    });
+    let mut features: Vec<&'static str> = answering
         .flat_map(|module| module.features.iter().copied())
-        .filter(move |feature| *feature != ns::REGISTER || registration)
+        .collect();
+    features.sort_unstable();
+    features.dedup();
+    features
 }
 
 /// RFC 6121 has no services of its own; components and modules with hosts appear here.
-fn items(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
+fn items(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     if call
         .payload
         .attr("node")
@@ -75,5 +180,14 @@ fn items(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
     {
         return Answer::Error(StanzaCondition::ItemNotFound, "");
     }
-    Answer::Result(format!("<query xmlns='{}'/>", ns::DISCO_ITEMS).into_bytes())
+    let mut answer = format!("<query xmlns='{}'>", ns::DISCO_ITEMS);
+    let disco = facts
+        .modules_of(call.host())
+        .and_then(|modules| modules.mod_disco.as_ref());
+    let further = disco.filter(|_| call.to == To::Host);
+    for domain in further.into_iter().flat_map(|disco| &disco.extra_domains) {
+        let _ = write!(answer, "<item jid='{}'/>", attribute(domain));
+    }
+    answer.push_str("</query>");
+    Answer::Result(answer.into_bytes())
 }

@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod bounce;
+pub mod caps;
 pub mod disco;
 pub mod ping;
 pub mod pipeline;
@@ -17,6 +18,9 @@ pub mod session;
 pub mod time;
 pub mod version;
 
+use std::sync::Arc;
+
+use crate::config::Modules;
 use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
@@ -47,8 +51,18 @@ pub struct Facts {
     pub version: &'static str,
     /// Seconds since 1970-01-01T00:00:00Z, refreshed every turn.
     pub unix_seconds: u64,
-    /// Registration, when `[modules.mod_register]` is there.
-    pub registration: bool,
+    /// The modules of each host ([`Config::modules_by_host`](crate::config::Config)).
+    pub modules: Arc<[(Box<str>, Modules)]>,
+}
+
+impl Facts {
+    /// The modules of a served host.
+    pub fn modules_of(&self, host: &str) -> Option<&Modules> {
+        let mut hosts = self.modules.iter();
+        hosts
+            .find(|(name, _)| **name == *host)
+            .map(|(_, modules)| modules)
+    }
 }
 
 /// To whom a request is addressed, where the server answers it.
@@ -74,6 +88,16 @@ pub struct Call<'a> {
     pub target: &'a str,
     /// The payload.
     pub payload: &'a Element,
+}
+
+impl Call<'_> {
+    /// The host that was asked, or that of the account.
+    pub fn host(&self) -> &str {
+        // A prepared domain has no "@".
+        self.target
+            .rsplit_once('@')
+            .map_or(self.target, |(_, host)| host)
+    }
 }
 
 /// What a handler answers.
@@ -118,6 +142,8 @@ pub struct Route {
 
 /// A feature.
 pub struct Module {
+    /// Whether the host's configuration has it.
+    pub is_on: fn(&Modules) -> bool,
     /// What disco#info announces of it on a host.
     pub features: &'static [&'static str],
     /// What it answers.
@@ -126,6 +152,7 @@ pub struct Module {
 
 /// All features.
 pub const MODULES: &[&Module] = &[
+    &caps::MODULE,
     &disco::MODULE,
     &ping::MODULE,
     &register::MODULE,

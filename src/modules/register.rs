@@ -23,6 +23,7 @@ pub const PASSWORD_BYTES_MAX: usize = 1023;
 
 /// The feature.
 pub const MODULE: Module = Module {
+    is_on: |modules| modules.mod_register.is_some(),
     features: &[ns::REGISTER],
     routes: &[
         Route {
@@ -83,20 +84,14 @@ pub fn instructions(registered: Option<&str>) -> Vec<u8> {
     form.into_bytes()
 }
 
-fn form(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    if !facts.registration {
-        return Answer::Error(StanzaCondition::ServiceUnavailable, "");
-    }
+fn form(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
     let user = jid::parse(call.from)
         .ok()
         .and_then(|from| from.node.map(|node| node.into_owned()));
     Answer::Result(instructions(user.as_deref()))
 }
 
-fn change(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    if !facts.registration {
-        return Answer::Error(StanzaCondition::ServiceUnavailable, "");
-    }
+fn change(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
     match own_change(call) {
         Ok(ask) => Answer::Ask(ask),
         Err(condition) => Answer::Error(condition, ""),

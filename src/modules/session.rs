@@ -12,6 +12,7 @@ use crate::route::hosts::Hosts;
 
 /// The feature; it is announced in the stream's features, not by disco.
 pub const MODULE: Module = Module {
+    is_on: |_| true,
     features: &[],
     routes: &[Route {
         kind: IqType::Set,

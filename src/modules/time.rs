@@ -12,6 +12,7 @@ use crate::route::hosts::Hosts;
 
 /// The feature.
 pub const MODULE: Module = Module {
+    is_on: |modules| modules.mod_time.is_some(),
     features: &[ns::TIME],
     routes: &[Route {
         kind: IqType::Get,

@@ -12,6 +12,7 @@ use crate::route::hosts::Hosts;
 
 /// The feature.
 pub const MODULE: Module = Module {
+    is_on: |modules| modules.mod_version.is_some(),
     features: &[ns::VERSION],
     routes: &[Route {
         kind: IqType::Get,
@@ -22,11 +23,17 @@ pub const MODULE: Module = Module {
     }],
 };
 
-fn version(_: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
+fn version(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     let (namespace, version) = (ns::VERSION, facts.version);
-    // The operating system is nobody's business (XEP-0092 section 5).
+    // The operating system is nobody's business (XEP-0092 section 5), unless the operator says so.
+    let modules = facts.modules_of(call.host());
+    let tells_os = modules.and_then(|modules| modules.mod_version.as_ref());
+    let os = match tells_os.is_some_and(|version| version.os_info) {
+        true => "<os>Linux</os>",
+        false => "",
+    };
     let answer = format!(
-        "<query xmlns='{namespace}'><name>meerkat</name><version>{version}</version></query>"
+        "<query xmlns='{namespace}'><name>meerkat</name><version>{version}</version>{os}</query>"
     );
     Answer::Result(answer.into_bytes())
 }

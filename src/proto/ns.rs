@@ -20,6 +20,8 @@ pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 /// RFC 3921: session establishment, kept for old clients.
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// XEP-0004: Data Forms.
+pub const DATA_FORM: &str = "jabber:x:data";
 /// XEP-0030: Service Discovery, information.
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030: Service Discovery, items.
@@ -30,6 +32,10 @@ pub const REGISTER: &str = "jabber:iq:register";
 pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
 /// XEP-0092: Software Version.
 pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0115: Entity Capabilities.
+pub const CAPS: &str = "http://jabber.org/protocol/caps";
+/// XEP-0157: Contact Addresses for XMPP Services; the type of the form.
+pub const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 /// XEP-0199: XMPP Ping.
 pub const PING: &str = "urn:xmpp:ping";
 /// XEP-0202: Entity Time.

@@ -269,7 +269,7 @@ fn facts(config: &Config) -> Facts {
     Facts {
         version: crate::cli::version(),
         unix_seconds: 0,
-        registration: config.modules.mod_register.is_some(),
+        modules: config.modules_by_host(),
     }
 }
 

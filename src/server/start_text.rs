@@ -5,6 +5,8 @@ use std::io::Write;
 use crate::backend::first_start::MadeCertificate;
 use crate::cli::Loaded;
 use crate::cli::version;
+use crate::config::Config;
+use crate::config::Modules;
 use crate::listeners::settings::Listener;
 use crate::listeners::settings::Settings;
 use crate::net::accept::ACCEPTS_PER_CORE_MAX;
@@ -82,6 +84,7 @@ impl Start<'_> {
                 "  made       self-signed certificate {certificate} for {names}"
             ));
         }
+        lines.extend(modules_lines(&self.loaded.config));
         let notices = self.loaded.config.notices.iter();
         lines.extend(notices.map(|notice| format!("  notice     {notice}")));
         let data = self.loaded.data_folder();
@@ -93,6 +96,24 @@ impl Start<'_> {
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+/// What is on, once for the server and once for each host with modules of its own.
+fn modules_lines(config: &Config) -> Vec<String> {
+    let line = |whose: &str, modules: &Modules| {
+        let (on, off) = modules.names();
+        let words = |names: Vec<&str>| match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(" ").replace("mod_", ""),
+        };
+        let (on, off) = (words(on), words(off));
+        format!("  modules    {whose}{on}; off: {off}")
+    };
+    let own = config.host_config.iter().filter_map(|own| {
+        let modules = own.modules.as_ref()?;
+        Some(line(&format!("{}: ", own.name.value), modules))
+    });
+    [line("", &config.modules)].into_iter().chain(own).collect()
 }
 
 fn listener_line(listener: &Listener) -> String {

@@ -1,6 +1,7 @@
 //! Modules of MongooseIM, 6.3 to 6.8, that this version does not have: their names and keys, so
 //! that a misspelt one is found and every other is named as what it is.
 
+use super::BACKEND;
 use super::IQDISC;
 use crate::config::option::Kind;
 use crate::config::option::Opt;
@@ -15,7 +16,6 @@ const NAMES: Kind = Kind::NAMES;
 const TEXT: Kind = Kind::Text;
 const TABLE: Kind = Kind::UNREAD;
 const TABLES: Kind = Kind::List(&Kind::UNREAD, Repeats::Allowed);
-const BACKEND: Kind = Kind::OneOf(&["mnesia", "rdbms", "cets", "redis", "ldap", "s3"]);
 
 pub(super) const MODULES: &[Opt] = tables! {
     "mod_adhoc", "Ad-hoc commands (XEP-0050)." { "report_commands_node": BOOL, "iqdisc": IQDISC }
@@ -24,7 +24,6 @@ pub(super) const MODULES: &[Opt] = tables! {
         "backend": BACKEND, "validity_period": TABLE, "iqdisc": IQDISC,
     }
     "mod_bind2", "Bind 2 (XEP-0386)." {}
-    "mod_blocking", "Blocking command (XEP-0191)." {}
     "mod_blocklist", "Users who may not log in." { "backend": BACKEND }
     "mod_bosh", "BOSH sessions (XEP-0124), of 6.3." {
         "backend": BACKEND, "inactivity": LIMIT, "max_wait": LIMIT, "server_acks": BOOL,
@@ -35,10 +34,6 @@ pub(super) const MODULES: &[Opt] = tables! {
         "strategy": Kind::OneOf(&["fifo", "lru"]), "time_to_live": LIMIT, "number_of_segments": INT,
         "module": NAME,
     }
-    "mod_caps", "Entity capabilities (XEP-0115)." {
-        "backend": BACKEND, "cache_size": INT, "cache_life_time": INT,
-    }
-    "mod_carboncopy", "Message carbons (XEP-0280)." { "iqdisc": IQDISC }
     "mod_csi", "Client state indication (XEP-0352)." { "buffer_max": LIMIT }
     "mod_domain_isolation", "No stanzas between the domains of this server." {
         "extra_domains": NAMES,
@@ -72,7 +67,6 @@ pub(super) const MODULES: &[Opt] = tables! {
         "sdp_origin": NAME, "transport": NAME, "username_to_phone": TABLES, "backend": BACKEND,
     }
     "mod_keystore", "Keys of other modules." { "ram_key_size": INT, "keys": TABLES }
-    "mod_last", "Last activity (XEP-0012)." { "iqdisc": IQDISC, "backend": BACKEND }
     "mod_mam", "Message archive (XEP-0313)." {
         "backend": Kind::OneOf(&["rdbms", "cassandra", "elasticsearch"]),
         "no_stanzaid_element": BOOL, "is_archivable_message": NAME, "send_message": NAME,
@@ -105,21 +99,11 @@ pub(super) const MODULES: &[Opt] = tables! {
         "css_file": Kind::Either(&[Kind::Bool, Kind::Text]), "timezone": NAME, "top_link": TABLE,
         "spam_prevention": BOOL,
     }
-    "mod_offline", "Messages for users who are offline (XEP-0160)." {
-        "access_max_user_messages": NAME, "backend": BACKEND, "store_groupchat_messages": BOOL,
-    }
     "mod_offline_chatmarkers", "Chat markers for users who are offline." {
         "backend": BACKEND, "store_groupchat_messages": BOOL,
     }
     "mod_offline_stub", "Offline messages dropped without a bounce." {}
-    "mod_ping", "Ping (XEP-0199), also by the server." {
-        "send_pings": BOOL, "ping_interval": INT,
-        "timeout_action": Kind::OneOf(&["none", "kill"]), "ping_req_timeout": INT,
-        "iqdisc": IQDISC,
-    }
-    "mod_presence", "Presence (RFC 6121)." {}
     "mod_privacy", "Privacy lists (XEP-0016)." { "backend": BACKEND }
-    "mod_private", "Private XML storage (XEP-0049)." { "iqdisc": IQDISC, "backend": BACKEND }
     "mod_pubsub", "Publish and subscribe (XEP-0060)." {
         "iqdisc": IQDISC, "host": NAME, "backend": BACKEND, "access_createnode": NAME,
         "max_items_node": INT, "max_subscriptions_node": INT, "nodetree": NAME,
@@ -136,9 +120,6 @@ pub(super) const MODULES: &[Opt] = tables! {
     }
     "mod_push_service_mongoosepush", "Push notifications through MongoosePush." {
         "pool_name": NAME, "api_version": NAME, "max_http_connections": INT,
-    }
-    "mod_roster", "Contact lists (RFC 6121)." {
-        "iqdisc": IQDISC, "versioning": BOOL, "store_current_id": BOOL, "backend": BACKEND,
     }
     "mod_sasl2", "Extensible SASL profile (XEP-0388)." {}
     "mod_shared_roster_ldap", "Contact lists from a directory." {
@@ -157,10 +138,4 @@ pub(super) const MODULES: &[Opt] = tables! {
         "backend": BACKEND, "buffer": BOOL, "buffer_max": LIMIT, "ack": BOOL, "ack_freq": INT,
         "resume_timeout": INT, "stale_h": TABLE,
     }
-    "mod_time", "Entity time (XEP-0202)." { "iqdisc": IQDISC }
-    "mod_vcard", "vCards (XEP-0054)." {
-        "iqdisc": IQDISC, "host": NAME, "search": BOOL, "backend": BACKEND, "matches": LIMIT,
-        "ldap": TABLE,
-    }
-    "mod_version", "Software version (XEP-0092)." { "iqdisc": IQDISC, "os_info": BOOL }
 };

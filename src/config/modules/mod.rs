@@ -1,13 +1,30 @@
 //! `[modules.*]`: the features. Those that this version has are typed here; every other module of
 //! MongooseIM is known by name and keys ([`known`]), accepted, and named as without effect.
 
+mod features;
 mod known;
 
 use std::net::IpAddr;
 
+pub use features::Blocking;
+pub use features::Caps;
+pub use features::CapsVersion;
+pub use features::Carbons;
+pub use features::Last;
+pub use features::Offline;
+pub use features::Ping;
+pub use features::PingTimeout;
+pub use features::Presence;
+pub use features::Private;
+pub use features::Roster;
+pub use features::Time;
+pub use features::Vcard;
+pub use features::Version;
+
 use super::Config;
 use super::access::ALL;
 use super::check::Check;
+use super::decode::Decode;
 use super::decode::text;
 use super::option::Kind;
 use super::option::Range;
@@ -19,7 +36,9 @@ use super::option::choices;
 use super::option::options;
 use super::references;
 use super::source::Sited;
+use super::tree::Entry;
 use super::tree::Node;
+use super::tree::Value;
 use super::values::Cidr;
 
 /// Keys of `[modules]`.
@@ -28,12 +47,85 @@ pub(crate) const SCHEMA: Schema = Schema {
 };
 
 options! {
-    /// The modules of this version; each is on where its section is written.
+    /// The modules of this version. One is on where its section is written. A file without
+    /// `[modules]` has them all except `mod_register`.
     Modules {
+        /// Blocking command (XEP-0191).
+        mod_blocking: Option<Blocking> = Kind::Section(&Blocking::SCHEMA), UNLISTED;
+        /// Entity capabilities of the server (XEP-0115).
+        mod_caps: Option<Caps> = Kind::Section(&Caps::SCHEMA), UNLISTED;
+        /// Message carbons (XEP-0280).
+        mod_carboncopy: Option<Carbons> = Kind::Section(&Carbons::SCHEMA), UNLISTED;
+        /// Service discovery (XEP-0030).
+        mod_disco: Option<Disco> = Kind::Section(&Disco::SCHEMA), UNLISTED;
+        /// Last activity (XEP-0012).
+        mod_last: Option<Last> = Kind::Section(&Last::SCHEMA), UNLISTED;
+        /// Messages for users who are offline (XEP-0160).
+        mod_offline: Option<Offline> = Kind::Section(&Offline::SCHEMA), UNLISTED;
+        /// Ping (XEP-0199).
+        mod_ping: Option<Ping> = Kind::Section(&Ping::SCHEMA), UNLISTED;
+        /// Presence (RFC 6121).
+        mod_presence: Option<Presence> = Kind::Section(&Presence::SCHEMA), UNLISTED;
+        /// Private XML storage (XEP-0049).
+        mod_private: Option<Private> = Kind::Section(&Private::SCHEMA), UNLISTED;
         /// In-band registration (XEP-0077).
-        mod_register: Option<Register> = Kind::Section(&Register::SCHEMA), Unwritten::Unset("off");
-        /// Service discovery (XEP-0030). What the server answers for itself needs no section.
-        mod_disco: Option<Disco> = Kind::Section(&Disco::SCHEMA), Unwritten::Unset("defaults");
+        mod_register: Option<Register> = Kind::Section(&Register::SCHEMA), OFF;
+        /// Contact lists (RFC 6121).
+        mod_roster: Option<Roster> = Kind::Section(&Roster::SCHEMA), UNLISTED;
+        /// Entity time (XEP-0202).
+        mod_time: Option<Time> = Kind::Section(&Time::SCHEMA), UNLISTED;
+        /// vCards (XEP-0054) with the hash of the avatar in presence (XEP-0153).
+        mod_vcard: Option<Vcard> = Kind::Section(&Vcard::SCHEMA), UNLISTED;
+        /// Software version (XEP-0092).
+        mod_version: Option<Version> = Kind::Section(&Version::SCHEMA), UNLISTED;
+    }
+}
+
+/// A module that is on where nothing is listed.
+const UNLISTED: Unwritten = Unwritten::Unset("off; on without `[modules]`");
+/// A module that has to be listed.
+const OFF: Unwritten = Unwritten::Unset("off");
+
+impl Modules {
+    /// What a file without `[modules]` means: all that a desktop client expects. Registration is
+    /// for those who ask for it.
+    pub(crate) fn unwritten(root: &Node) -> Self {
+        let listed = Self::OPTIONS
+            .iter()
+            .filter(|option| option.key != "mod_register");
+        let entries = listed.map(|option| Entry {
+            key: option.key.to_owned(),
+            key_place: root.place.below("modules"),
+            node: Node::absent(root),
+        });
+        let section = Value::Table(entries.collect());
+        Self::decode(&Node::made(root.place.below("modules"), section)).unwrap_or_default()
+    }
+
+    /// The modules that are on, and those that are off, by name.
+    #[must_use]
+    pub fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let is_on = [
+            self.mod_blocking.is_some(),
+            self.mod_caps.is_some(),
+            self.mod_carboncopy.is_some(),
+            self.mod_disco.is_some(),
+            self.mod_last.is_some(),
+            self.mod_offline.is_some(),
+            self.mod_ping.is_some(),
+            self.mod_presence.is_some(),
+            self.mod_private.is_some(),
+            self.mod_register.is_some(),
+            self.mod_roster.is_some(),
+            self.mod_time.is_some(),
+            self.mod_vcard.is_some(),
+            self.mod_version.is_some(),
+        ];
+        let named = Self::OPTIONS.iter().zip(is_on);
+        let (on, off): (Vec<_>, Vec<_>) = named.partition(|(_, on)| *on);
+        let names =
+            |list: Vec<(&super::option::Opt, bool)>| list.iter().map(|(o, _)| o.key).collect();
+        (names(on), names(off))
     }
 }
 
@@ -135,6 +227,8 @@ options! {
 
 /// `iqdisc` where nothing reads it.
 const IQDISC: Kind = Kind::Section(&IqDiscipline::SCHEMA);
+/// `backend`, which nothing reads.
+const BACKEND: Kind = Kind::OneOf(&["mnesia", "rdbms", "cets", "redis", "ldap", "s3"]);
 
 impl Register {
     /// Whether `ip_access` lets this address register.

@@ -24,6 +24,8 @@ pub struct Offer<'a> {
     pub registration: bool,
     /// `backwards_compatible_session`.
     pub session: bool,
+    /// The host's capabilities (XEP-0115) as they are written.
+    pub capabilities: Option<&'a str>,
 }
 
 impl Offer<'_> {
@@ -47,6 +49,8 @@ pub fn write(offer: &Offer<'_>, secured: bool, authenticated: bool, out: &mut Ve
             out.extend_from_slice(ns::SESSION.as_bytes());
             out.extend_from_slice(b"'><optional/></session>");
         }
+        // Only whoever has logged in learns what there is.
+        out.extend_from_slice(offer.capabilities.unwrap_or_default().as_bytes());
     } else {
         before_login(offer, secured, out);
     }

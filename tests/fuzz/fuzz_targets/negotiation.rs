@@ -300,6 +300,7 @@ fn play(world: World, cut: usize, bytes: &[u8]) -> (Vec<String>, Vec<Vec<u8>>) {
         secure: mechanisms,
         registration: world.registration,
         session: true,
+        capabilities: None,
     };
     let mut run = Run::new(world, &offer);
     let (mut from, mut to) = (0, 0);
