@@ -69,6 +69,8 @@ pub struct Secured {
     pub stream: TlsStream,
     /// Records of the handshake and alerts; at the end of a turn also what the turn wrote.
     pub send: Vec<u8>,
+    /// What the send that is under way holds, in clear: a peer that is cut has not read it.
+    pub under_way: Vec<u8>,
     /// The handshake is done.
     pub established: bool,
 }

@@ -218,24 +218,25 @@ impl Shard {
                     let error = StreamError::new(StreamCondition::Conflict);
                     self.end_with(ring, key, reason, error);
                 }
-                EndReason::SlowReader => self.cut(ring, key),
+                EndReason::SlowReader => self.cut(ring, key, reason),
                 other => self.close(ring, key, other),
             }
         }
     }
 
-    /// A peer that does not read is closed; what it was owed goes back to the senders.
-    fn cut(&mut self, ring: &mut Ring, key: Key) {
+    /// A peer that does not read, or is gone, is closed; what it was owed goes back to the senders.
+    pub(super) fn cut(&mut self, ring: &mut Ring, key: Key, reason: EndReason) {
         self.leave(key);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
         let owed = std::mem::take(&mut connection.out);
-        // What is under way comes back from the ring; of encrypted records nothing can be told.
-        if connection.sending && connection.tls.is_none() {
-            self.cut_in_flight.push(key);
+        if connection.sending {
+            let tls = connection.tls.as_mut();
+            let clear = tls.map(|tls| std::mem::take(&mut tls.under_way));
+            self.cut_in_flight.push((key, clear.unwrap_or_default()));
         }
-        self.close(ring, key, EndReason::SlowReader);
+        self.close(ring, key, reason);
         self.give_back_owed(&owed, 0);
         self.desk.pool.give(owed);
     }

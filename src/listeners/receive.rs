@@ -115,6 +115,7 @@ impl Shard {
                 let secured = Secured {
                     stream,
                     send: Vec::new(),
+                    under_way: Vec::new(),
                     established: false,
                 };
                 connection.tls = Some(Box::new(secured));
@@ -224,7 +225,7 @@ impl Shard {
             Received::Cancelled => {}
             Received::Failed(error) => {
                 tracing::debug!(%error, "receive failed");
-                self.close(ring, key, EndReason::Failed);
+                self.cut(ring, key, EndReason::Failed);
             }
         }
     }

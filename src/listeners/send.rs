@@ -6,6 +6,7 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::shard::Shard;
 use crate::modules::bounce;
 use crate::net::ring::Ring;
+use crate::net::tls::record;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
@@ -48,15 +49,9 @@ impl Shard {
                     if tls.stream.encrypt(&connection.out, &mut tls.send).is_err() {
                         return self.close(ring, key, EndReason::TlsFailed);
                     }
+                    // Not a copy: the buffer waits here instead of in the pool.
+                    std::mem::swap(&mut connection.out, &mut tls.under_way);
                     connection.out.clear();
-                    if self
-                        .settings
-                        .listener(connection.listener)
-                        .hibernate_after_ms
-                        == Some(0)
-                    {
-                        self.desk.pool.give(std::mem::take(&mut connection.out));
-                    }
                 }
                 if matches!(connection.stage, Stage::Ending) && tls.established {
                     tls.stream.close_notify(&mut tls.send);
@@ -87,18 +82,16 @@ impl Shard {
     ) {
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else {
-            if let Some(place) = self.cut_in_flight.iter().position(|cut| *cut == key) {
-                self.cut_in_flight.swap_remove(place);
-                self.give_back_owed(&buffer, from + result.unwrap_or(0));
-            }
+            self.cut_came_back(key, &buffer, from + result.unwrap_or(0));
             return self.desk.pool.give(buffer);
         };
         let sent = match result {
             Ok(sent) => from + sent,
             Err(error) => {
                 tracing::debug!(%error, "send failed");
-                connection.sending = false;
-                return self.close(ring, key, EndReason::Failed);
+                self.cut(ring, key, EndReason::Failed);
+                self.cut_came_back(key, &buffer, from);
+                return self.desk.pool.give(buffer);
             }
         };
         connection.stalled_since_ms = now_ms;
@@ -111,6 +104,7 @@ impl Shard {
         connection.in_flight = 0;
         connection.stalled_since_ms = 0;
         self.keep_or_give(key, buffer);
+        self.forget_clear(key);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
@@ -152,6 +146,43 @@ impl Shard {
         self.arm_timer(key);
     }
 
+    /// What was kept in case the peer would be cut is not needed any more.
+    fn forget_clear(&mut self, key: Key) {
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let Some(tls) = &mut connection.tls else {
+            return;
+        };
+        let mut clear = std::mem::take(&mut tls.under_way);
+        if clear.capacity() == 0 {
+            return;
+        }
+        let listener = self.settings.listener(connection.listener);
+        if listener.hibernate_after_ms == Some(0) || connection.out.capacity() > 0 {
+            return self.desk.pool.give(clear);
+        }
+        clear.clear();
+        connection.out = clear;
+        self.arm_timer(key);
+    }
+
+    /// The send that was under way when a connection was cut; the kernel took `taken` bytes of it.
+    fn cut_came_back(&mut self, key: Key, buffer: &[u8], taken: usize) {
+        let Some(place) = self.cut_in_flight.iter().position(|(cut, _)| *cut == key) else {
+            return;
+        };
+        let (_, clear) = self.cut_in_flight.swap_remove(place);
+        if clear.is_empty() {
+            return self.give_back_owed(buffer, taken);
+        }
+        self.give_back_owed(
+            &clear,
+            record::clear_bytes_within(buffer, taken, clear.len()),
+        );
+        self.desk.pool.give(clear);
+    }
+
     /// Nothing is left to send: an ending connection is closed on our side.
     fn all_sent(&mut self, ring: &mut Ring, key: Key) {
         let Some(connection) = self.desk.slab.get_mut(key) else {
@@ -169,7 +200,7 @@ impl Shard {
     }
 
     /// Messages that a connection could not take go where messages to an offline user go.
-    /// `taken` bytes of it were handed to the kernel; a stanza that began among them may have arrived.
+    /// `taken` bytes of it were handed to the kernel; a stanza that ended among them may have arrived.
     pub fn give_back_owed(&mut self, owed: &[u8], taken: usize) {
         // A sender cannot be made to lose its stream by what its recipients do not read.
         self.desk.spares = true;
@@ -187,7 +218,7 @@ impl Shard {
             };
             let bytes = rest.get(..end).unwrap_or_default();
             if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT)
-                && at >= taken
+                && at + end > taken
                 && is_owed(stanza.kind)
             {
                 let condition = StanzaCondition::ServiceUnavailable;

@@ -98,8 +98,9 @@ pub struct Shard {
     pub stashed: Vec<(Key, Received)>,
     /// Connections to listen on again when the reads that wait have given their buffers back.
     pub starved: Vec<Key>,
-    /// Connections that were cut while a send was under way, until its buffer comes back.
-    pub cut_in_flight: Vec<Key>,
+    /// Connections that were cut while a send was under way, until its buffer comes back; with
+    /// TLS also what it holds in clear.
+    pub cut_in_flight: Vec<(Key, Vec<u8>)>,
     /// Stanzas received.
     pub stanzas_in: u64,
     /// When a bad PROXY header was last logged.

@@ -23,7 +23,7 @@ pub mod error;
 mod identity;
 pub mod options;
 mod pem;
-mod record;
+pub mod record;
 mod seal;
 pub mod stream;
 mod trust;

@@ -68,6 +68,20 @@ pub(super) fn whole_records(bytes: &[u8]) -> usize {
     }
 }
 
+/// How much of `clear` bytes a peer can have read when only the first `taken` bytes of `sealed`, the
+/// records that end with them, were sent: a record that is not whole tells it nothing.
+pub fn clear_bytes_within(sealed: &[u8], taken: usize, clear: usize) -> usize {
+    let (mut at, mut records, mut whole) = (0, 0, 0);
+    while let Front::Whole { bytes } = Front::of(sealed.get(at..).unwrap_or_default()) {
+        at += bytes;
+        records += 1;
+        whole += usize::from(at <= taken);
+    }
+    // Records of the handshake may come before those that hold what is asked about.
+    let before = records - clear.div_ceil(RECORD_PLAIN_BYTES_MAX).min(records);
+    (whole.saturating_sub(before) * RECORD_PLAIN_BYTES_MAX).min(clear)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +110,31 @@ mod tests {
         ];
         for (bytes, front) in cases {
             assert_eq!(Front::of(bytes), *front, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn a_record_in_part_tells_nothing() {
+        const FULL: usize = RECORD_PLAIN_BYTES_MAX;
+        let record = |payload: usize| {
+            let mut record = vec![0x17, 3, 3, (payload >> 8) as u8, payload as u8];
+            record.resize(RECORD_HEADER_BYTES + payload, 0);
+            record
+        };
+        let (ticket, full, last) = (record(200), record(FULL + 17), record(100 + 17));
+        let sealed = [&ticket[..], &full, &full, &last].concat();
+        let clear = 2 * FULL + 100;
+        let first = ticket.len() + full.len();
+        for (taken, read) in [
+            (0, 0),
+            (ticket.len(), 0),
+            (first - 1, 0),
+            (first, FULL),
+            (first + full.len(), 2 * FULL),
+            (sealed.len() - 1, 2 * FULL),
+            (sealed.len(), clear),
+        ] {
+            assert_eq!(clear_bytes_within(&sealed, taken, clear), read, "{taken}");
         }
     }
 

@@ -1,5 +1,7 @@
 """Stanzas that are too large, too many of them unfinished, and readers that do not read."""
 
+import re
+
 import pytest
 
 from harness.listener import Listener
@@ -116,6 +118,61 @@ def test_a_reader_that_does_not_read_is_cut_and_hurts_nobody(start_server, closi
     assert bounced, "the slow reader is never cut"
     assert server.status()["sessions"] == 3
     slow.to_end()
+
+
+NUMBERED = "<message type='chat' to='{}' id='n{}'><body>{}</body></message>"
+
+
+@pytest.mark.parametrize("tls", [None, "tls"])
+def test_what_a_cut_reader_was_owed_is_in_its_socket_or_goes_back(start_server, closing, tls):
+    """Also what was on its way when it was cut, be it half of a stanza or encrypted."""
+    listener = Listener(tls=tls, options={"outbound_buffer": OUTBOUND})
+    plain_listener = Listener()
+    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS)
+    slow = closing(Wire(listener.address, receive_buffer=4096))
+    if tls:
+        slow.secure(server.certificate.context())
+    slow.login("juliet", "secret", "asleep")
+    writer = closing(Wire(plain_listener.address))
+    writer.login("romeo", "secret")
+    said, heard = 0, ""
+    for batch in range(BATCHES_MAX):
+        for _ in range(BATCH):
+            writer.send(NUMBERED.format(slow.jid, said, "x" * BODY))
+            said += 1
+        heard += writer.ping(f"batch{batch}-")
+        if "service-unavailable" in heard:
+            break
+    arrived = numbers(slow.to_end(), r"(?:(?!<message).)*</message>")
+    back = numbers(heard)
+    assert back, "the slow reader is never cut"
+    # A bounce may come from another core; one that never comes ends the test.
+    while len(arrived | back) < said:
+        back |= numbers(writer.until("</message>"))
+
+
+def numbers(text, and_then=""):
+    return set(re.findall(r"<message[^>]* id='n(\d+)'" + and_then, text))
+
+
+@pytest.mark.parametrize("tls", [None, "tls"])
+def test_what_waits_for_a_peer_that_vanishes_goes_back(start_server, closing, tls):
+    """More than the kernel's buffers hold, less than outbound_buffer: then the peer is gone."""
+    listener, plain_listener = Listener(tls=tls, options={"outbound_buffer": 16 << 20}), Listener()
+    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS)
+    gone, writer = closing(Wire(listener.address, receive_buffer=4096)), closing(Wire(plain_listener.address))
+    if tls:
+        gone.secure(server.certificate.context())
+    gone.login("juliet", "secret", "gone")
+    writer.login("romeo", "secret")
+    last = 2000
+    for number in range(last + 1):
+        writer.send(NUMBERED.format(gone.jid, number, "x" * BODY))
+    writer.ping("all-said")
+    gone.reset()
+    back = set()
+    while str(last) not in back:
+        back |= numbers(writer.until("</message>"))
 
 
 def test_a_stanza_too_large_for_its_reader_bounces(start_server, closing):
