@@ -111,6 +111,7 @@ impl Info {
         answer
     }
 
+    /// XEP-0004: a form of type result.
     fn write_contacts(&self, answer: &mut String) {
         let _ = write!(
             answer,
