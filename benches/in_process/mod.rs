@@ -6,9 +6,11 @@
 use std::hash::RandomState;
 
 use meerkat::base::key::Key;
+use meerkat::config::Who;
 use meerkat::modules::Asked;
 use meerkat::modules::Facts;
 use meerkat::modules::Scene;
+use meerkat::modules::pipeline::Origin;
 use meerkat::modules::pipeline::Outbox;
 use meerkat::modules::pipeline::Sender;
 use meerkat::modules::pipeline::arrive;
@@ -18,6 +20,7 @@ use meerkat::proto::stanza::Stanza;
 use meerkat::route::envelope::Envelopes;
 use meerkat::route::hosts::Hosts;
 use meerkat::route::owner;
+use meerkat::route::services::Services;
 use meerkat::session::table::Table;
 use meerkat::xml::scan::Found;
 use meerkat::xml::scan::Limits;
@@ -81,12 +84,17 @@ impl Outbox for Sink {
     fn replace(&mut self, connection: Key) {
         panic!("{connection:?}: nobody logs in here");
     }
+
+    fn allows(&self, _rule: &str, _who: Who<'_>) -> bool {
+        true
+    }
 }
 
 /// What a shard has of sessions and outputs.
 struct Shard {
     number: usize,
     sessions: Table,
+    services: Services,
     sink: Sink,
     asked: Vec<Asked>,
 }
@@ -97,6 +105,7 @@ impl Shard {
         Self {
             number,
             sessions,
+            services: Services::default(),
             sink: Sink::default(),
             asked: Vec::new(),
         }
@@ -120,6 +129,7 @@ impl Shard {
         Scene {
             shard: self.number,
             hosts,
+            services: &self.services,
             sessions: &mut self.sessions,
             outbox: &mut self.sink,
             facts,
@@ -220,6 +230,7 @@ impl Exchange {
         let stanza = Stanza::read(&self.message, head, &self.scope, ns::CLIENT);
         let stanza = stanza.expect("it is a message");
         let sender = Sender {
+            origin: Origin::Session,
             connection: self.from,
             stamp: &self.from_full,
             full: &self.from_full,

@@ -14,6 +14,7 @@ use crate::listeners::mail::Handover;
 use crate::listeners::mail::Moved;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
+use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::carry;
@@ -524,6 +525,7 @@ impl Shard {
         self.stanzas_in += 1;
         let jid = &session.jid;
         let sender = Sender {
+            origin: Origin::Session,
             connection: key,
             stamp: session.attribute(),
             full: jid.as_str(),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::base::key::Key;
+use crate::config::Who;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
@@ -133,5 +134,9 @@ impl Outbox for Desk {
 
     fn replace(&mut self, key: Key) {
         self.ends.push((key, EndReason::Replaced));
+    }
+
+    fn allows(&self, rule: &str, who: Who<'_>) -> bool {
+        self.settings.config.allows(rule, who.domain, who)
     }
 }

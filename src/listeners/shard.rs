@@ -22,6 +22,7 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
 use crate::net::ring::Received;
+use crate::route::services::Services;
 use crate::runtime::mesh::Mesh;
 use crate::runtime::mesh::Outside;
 use crate::runtime::waker::Waker;
@@ -59,6 +60,8 @@ pub struct Shard {
     pub desk: Desk,
     /// Sessions.
     pub sessions: Table,
+    /// The domains that components serve.
+    pub services: Services,
     /// The operator's configuration. The outer count is this core's own: cloning it on the way of a
     /// stanza touches no memory that other cores write.
     pub settings: Rc<Arc<Settings>>,
@@ -119,6 +122,7 @@ impl Shard {
         Self {
             desk: Desk::new(parts.mesh, Rc::clone(&settings)),
             sessions: Table::new(parts.hasher),
+            services: Services::default(),
             settings,
             acceptors,
             wheel: TimerWheel::new(0),
@@ -158,6 +162,7 @@ impl Shard {
         Scene {
             shard: self.desk.mesh.me(),
             hosts: &self.settings.hosts,
+            services: &self.services,
             sessions: &mut self.sessions,
             outbox: &mut self.desk,
             facts: &self.facts,

@@ -9,6 +9,7 @@ use crate::modules::Route;
 use crate::modules::Scene;
 use crate::modules::To;
 use crate::modules::bounce;
+use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::refuse;
@@ -19,6 +20,7 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::envelope::Envelope;
+use crate::route::envelope::Recipient;
 use crate::xml::element::Element;
 
 /// A stanza to one of our hosts (RFC 6121 section 8.4). Presence to a host means nothing here.
@@ -52,7 +54,7 @@ pub fn account<O: Outbox>(
     bare: &str,
 ) {
     if let Type::Iq(kind @ (IqType::Get | IqType::Set)) = stanza.kind {
-        let to = if bare == sender.bare {
+        let to = if bare == sender.bare && sender.origin == Origin::Session {
             To::OwnAccount
         } else {
             To::Account
@@ -61,9 +63,12 @@ pub fn account<O: Outbox>(
     }
 }
 
-/// A request of another shard's user to an account of this one.
+/// A request from another shard to an account of this one.
 pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
     let Type::Iq(kind @ (IqType::Get | IqType::Set)) = envelope.kind else {
+        return;
+    };
+    let Recipient::Account { bare: target, .. } = envelope.to else {
         return;
     };
     let parsed = Element::parse(envelope.stanza, ns::CLIENT, &[]).ok();
@@ -77,8 +82,9 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             kind,
             to: To::Account,
             from,
-            target: envelope.bare,
+            target,
             payload,
+            services: scene.services,
         };
         find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
     });
@@ -88,7 +94,7 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             let id = iq.attr("id").map(str::to_owned);
             let kind = Type::Iq(IqType::Result);
             bounce::send(scene, iq.attr("from").unwrap_or_default(), kind, |out| {
-                result((Some(envelope.bare), &to, id.as_deref()), &content, out);
+                result((Some(target), &to, id.as_deref()), &content, out);
             });
         }
         (Some(Answer::Error(condition, _)), _) => {
@@ -151,6 +157,7 @@ fn request<O: Outbox>(
         from: sender.full,
         target,
         payload,
+        services: scene.services,
     };
     let answer =
         find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
@@ -174,6 +181,10 @@ fn request<O: Outbox>(
             if let Some(out) = scene.outbox.output(sender.connection, room) {
                 reply::error_parts("iq", from.as_deref(), to, id.as_deref(), why, out);
             }
+        }
+        // What the store holds is an account's; a peer has none.
+        Some(Answer::Ask(_)) if sender.origin != Origin::Session => {
+            refuse(scene, sender, stanza, StanzaCondition::Forbidden);
         }
         Some(Answer::Ask(ask)) => scene.asked.push(Asked {
             ask,

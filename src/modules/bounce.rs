@@ -2,7 +2,7 @@
 
 use crate::modules::Scene;
 use crate::modules::pipeline::Outbox;
-use crate::modules::pipeline::hand_over;
+use crate::modules::pipeline::give;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
@@ -11,6 +11,7 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::Destination;
+use crate::route::envelope::Recipient;
 use crate::route::route;
 use crate::xml::scan::Found;
 use crate::xml::scan::Limits;
@@ -71,7 +72,8 @@ pub fn bounce<O: Outbox>(
     });
 }
 
-/// Sends what the server itself has to say to an address of ours; nobody hears of a failure.
+/// Sends what the server itself has to say to any address; nobody hears of a failure. `write`
+/// leaves the namespace of the stanza to the recipient's stream.
 pub fn send<O: Outbox>(
     scene: &mut Scene<'_, O>,
     to: &str,
@@ -82,26 +84,24 @@ pub fn send<O: Outbox>(
         return;
     };
     let bare = parts.bare();
-    let hash = parts.node.is_some().then(|| scene.sessions.hash(&bare));
-    let Destination::Account { owner, hash } = route(scene.hosts, &parts.domain, hash) else {
-        return;
-    };
-    let resource = parts.resource.as_deref();
-    if owner == scene.shard {
-        // The server's own stanzas are short; the room is only an estimate for the bound.
-        hand_over(
-            scene,
-            hash,
-            &bare,
-            resource,
-            kind,
-            reply::ERROR_BYTES,
-            &write,
-        );
-    } else {
-        let mail = scene.outbox.mail(owner);
-        if mail.has_room(reply::ERROR_BYTES) {
-            mail.push(kind, hash, &bare, resource, write);
+    let node = parts.node.is_some().then_some(&*bare);
+    let hash = |text: &str| scene.sessions.hash(text);
+    let (owner, to) = match route(scene.hosts, scene.services, &parts.domain, node, hash) {
+        Destination::Account { owner, hash } => {
+            let resource = parts.resource.as_deref();
+            let bare = &bare;
+            (
+                owner,
+                Recipient::Account {
+                    hash,
+                    bare,
+                    resource,
+                },
+            )
         }
-    }
+        Destination::Service(service) => (service.owner, Recipient::Peer(service.connection)),
+        Destination::Host | Destination::Absent | Destination::Remote { .. } => return,
+    };
+    // The server's own stanzas are short; the room is only an estimate for the bound.
+    give(scene, owner, to, kind, reply::ERROR_BYTES, &write);
 }

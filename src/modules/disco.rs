@@ -172,8 +172,9 @@ fn features(to: To, modules: &Modules) -> Vec<&'static str> {
     features
 }
 
-/// RFC 6121 has no services of its own; components and modules with hosts appear here.
-fn items(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
+/// Of a host: `extra_domains`, the components whose nearest host it is, and those below none.
+/// Whoever is hidden is not among them.
+fn items(call: &Call<'_>, facts: &Facts, hosts: &Hosts) -> Answer {
     if call
         .payload
         .attr("node")
@@ -182,13 +183,48 @@ fn items(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
         return Answer::Error(StanzaCondition::ItemNotFound, "");
     }
     let mut answer = format!("<query xmlns='{}'>", ns::DISCO_ITEMS);
-    let disco = facts
-        .modules_of(call.host())
-        .and_then(|modules| modules.mod_disco.as_ref());
-    let further = disco.filter(|_| call.to == To::Host);
-    for domain in further.into_iter().flat_map(|disco| &disco.extra_domains) {
-        let _ = write!(answer, "<item jid='{}'/>", attribute(domain));
+    if call.to == To::Host {
+        let disco = facts
+            .modules_of(call.host())
+            .and_then(|modules| modules.mod_disco.as_ref());
+        let further = disco.into_iter().flat_map(|disco| &disco.extra_domains);
+        let mut domains: Vec<&str> = further.map(|domain| &**domain).collect();
+        let listed = call
+            .services
+            .iter()
+            .filter(|(name, service)| !service.hidden && is_listed(name, call.target, hosts))
+            .map(|(name, _)| name);
+        let mut listed: Vec<&str> = listed.filter(|name| !domains.contains(name)).collect();
+        listed.sort_unstable();
+        domains.extend(listed);
+        for domain in domains {
+            let _ = write!(answer, "<item jid='{}'/>", attribute(domain));
+        }
     }
     answer.push_str("</query>");
     Answer::Result(answer.into_bytes())
+}
+
+fn is_listed(name: &str, host: &str, hosts: &Hosts) -> bool {
+    let above = |host: &&str| {
+        name.strip_suffix(*host)
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    let nearest = hosts.names().filter(above).max_by_key(|host| host.len());
+    nearest.is_none_or(|nearest| nearest == host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_listed_at_its_nearest_host() {
+        let hosts = Hosts::new(["x.org".to_owned(), "a.x.org".to_owned()], 1);
+        let listed = |name, host| is_listed(name, host, &hosts);
+        assert!(listed("irc.x.org", "x.org") && !listed("irc.x.org", "a.x.org"));
+        assert!(listed("irc.a.x.org", "a.x.org") && !listed("irc.a.x.org", "x.org"));
+        assert!(listed("irc.net", "x.org") && listed("irc.net", "a.x.org"));
+        assert!(listed("ircx.org", "x.org"), "no subdomain");
+    }
 }

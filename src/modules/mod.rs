@@ -25,6 +25,7 @@ use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
+use crate::route::services::Services;
 use crate::session::table::Table;
 use crate::xml::element::Element;
 
@@ -34,6 +35,8 @@ pub struct Scene<'a, O: Outbox> {
     pub shard: usize,
     /// The served hosts.
     pub hosts: &'a Hosts,
+    /// The domains that components serve.
+    pub services: &'a Services,
     /// The sessions of this shard.
     pub sessions: &'a mut Table,
     /// Where output goes.
@@ -88,6 +91,8 @@ pub struct Call<'a> {
     pub target: &'a str,
     /// The payload.
     pub payload: &'a Element,
+    /// The domains that components serve.
+    pub services: &'a Services,
 }
 
 impl Call<'_> {

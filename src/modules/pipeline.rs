@@ -7,16 +7,19 @@
 //! Nothing here waits, locks or (for a chat message between two sessions) allocates.
 
 use crate::base::key::Key;
+use crate::config::Who;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
 use crate::modules::presence;
+use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
+use crate::proto::stanza::relay::relay_into;
 use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply;
 use crate::route::Destination;
@@ -24,7 +27,9 @@ use crate::route::deliver::Delivery;
 use crate::route::deliver::deliver;
 use crate::route::envelope::Envelope;
 use crate::route::envelope::Envelopes;
+use crate::route::envelope::Recipient;
 use crate::route::route;
+use crate::route::services::Service;
 use crate::session::table::Session;
 
 /// Where the pipeline puts what it produces: the connections of this shard and the mail to others.
@@ -38,20 +43,34 @@ pub trait Outbox {
     fn mail(&mut self, shard: usize) -> &mut Envelopes;
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);
+    /// Whether a rule of `[access]` lets this sender in.
+    fn allows(&self, rule: &str, who: Who<'_>) -> bool;
 }
 
-/// Who sends: a session of this shard.
+/// What a sender's address rests on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// It is a session of this shard, and we write its address.
+    Session,
+    /// A stream that speaks for whole domains, such as a component's: it wrote the address, and the
+    /// stream was checked to speak for it.
+    Peer,
+}
+
+/// Who sends: a connection of this shard, or an address behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sender<'a> {
+    /// What the addresses below rest on.
+    pub origin: Origin,
     /// Its connection.
     pub connection: Key,
-    /// The full JID as it may be written between apostrophes.
+    /// The address (of a session: the full JID) as it may be written between apostrophes.
     pub stamp: &'a str,
-    /// The full JID.
+    /// The address.
     pub full: &'a str,
-    /// The bare JID.
+    /// The address without its resource.
     pub bare: &'a str,
-    /// The resource.
+    /// The resource; empty where the address has none.
     pub resource: &'a str,
 }
 
@@ -66,50 +85,124 @@ pub enum Outcome {
     Bounce(StanzaCondition),
 }
 
-/// Carries one stanza of a session.
+/// Carries one stanza.
 pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     let Some(to) = stanza.attribute(b"to") else {
-        return carry_to_self(scene, sender, stanza);
+        return match sender.origin {
+            Origin::Session => carry_to_self(scene, sender, stanza),
+            // There is no account that it could be meant for.
+            Origin::Peer => refuse(scene, sender, stanza, StanzaCondition::JidMalformed),
+        };
     };
     let Ok(parts) = crate::jid::parse(&to) else {
         return refuse(scene, sender, stanza, StanzaCondition::JidMalformed);
     };
     let bare = parts.bare();
-    let hash = parts.node.is_some().then(|| scene.sessions.hash(&bare));
     // What the sender wrote differently is relayed in its prepared form.
     let canonical = (!parts.is_as_given()).then(|| reply::attribute(&parts.full()).into_owned());
     let stamp = Stamp {
         from: stamp_of(sender, stanza.kind),
         to: canonical.as_deref(),
     };
-    match route(scene.hosts, &parts.domain, hash) {
-        Destination::Host => answer::host(scene, sender, stanza, &parts.domain),
-        Destination::Remote => {
-            refuse(scene, sender, stanza, StanzaCondition::RemoteServerNotFound);
-        }
+    let node = parts.node.is_some().then_some(&*bare);
+    let hash = |text: &str| scene.sessions.hash(text);
+    let destination = route(scene.hosts, scene.services, &parts.domain, node, hash);
+    if destination != Destination::Host
+        && let Type::Presence(kind) = stanza.kind
+        && sender.origin == Origin::Session
+    {
+        presence::note_directed(scene, sender, &parts.full(), kind);
+    }
+    let outcome = match destination {
+        Destination::Host => return answer::host(scene, sender, stanza, &parts.domain),
+        Destination::Absent => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
+        Destination::Remote { .. } => Outcome::Bounce(StanzaCondition::RemoteServerNotFound),
+        Destination::Service(service) => to_service(scene, sender, stanza, service, stamp),
         Destination::Account { owner, hash } => {
-            let resource = parts.resource.as_deref();
-            if let Type::Presence(kind) = stanza.kind {
-                presence::note_directed(scene, sender, &parts.full(), kind);
-            }
+            let to = Recipient::Account {
+                hash,
+                bare: &bare,
+                resource: parts.resource.as_deref(),
+            };
             let room = relayed_bytes(stanza, stamp);
-            if owner != scene.shard {
-                let mail = scene.outbox.mail(owner);
-                if !mail.has_room(room) {
-                    return refuse(scene, sender, stanza, StanzaCondition::ResourceConstraint);
-                }
-                mail.push(stanza.kind, hash, &bare, resource, |out| {
-                    relay(stanza, stamp, out)
-                });
-                return;
-            }
             let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
-            match hand_over(scene, hash, &bare, resource, stanza.kind, room, &write) {
-                Outcome::Done => {}
-                Outcome::Account => answer::account(scene, sender, stanza, &bare),
-                Outcome::Bounce(condition) => refuse(scene, sender, stanza, condition),
-            }
+            give(scene, owner, to, stanza.kind, room, &write)
         }
+    };
+    match outcome {
+        Outcome::Done => {}
+        Outcome::Account => answer::account(scene, sender, stanza, &bare),
+        Outcome::Bounce(condition) => refuse(scene, sender, stanza, condition),
+    }
+}
+
+/// To a component, if its listener's `access` lets the sender.
+fn to_service<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    service: &Service,
+    stamp: Stamp<'_>,
+) -> Outcome {
+    if let Some(rule) = &service.access
+        && !is_allowed(scene, sender, rule)
+    {
+        return Outcome::Bounce(StanzaCondition::NotAllowed);
+    }
+    let to = Recipient::Peer(service.connection);
+    let room = relayed_bytes(stanza, stamp);
+    let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::COMPONENT_ACCEPT, out);
+    give(scene, service.owner, to, stanza.kind, room, &write)
+}
+
+fn is_allowed<O: Outbox>(scene: &Scene<'_, O>, sender: &Sender<'_>, rule: &str) -> bool {
+    let (node, domain) = match sender.bare.split_once('@') {
+        Some((node, domain)) => (node, domain),
+        None => ("", sender.bare),
+    };
+    let who = Who {
+        node,
+        domain,
+        resource: sender.resource,
+    };
+    scene.outbox.allows(rule, who)
+}
+
+/// Gives a stanza to a recipient of shard `owner`: hands it over here, or sends it there.
+pub fn give<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    owner: usize,
+    to: Recipient<'_>,
+    kind: Type,
+    room: usize,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    if owner == scene.shard {
+        return take(scene, to, kind, room, write);
+    }
+    let mail = scene.outbox.mail(owner);
+    if !mail.has_room(room) {
+        return Outcome::Bounce(StanzaCondition::ResourceConstraint);
+    }
+    mail.push(kind, to, write);
+    Outcome::Done
+}
+
+/// A recipient of this shard gets a stanza.
+fn take<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    to: Recipient<'_>,
+    kind: Type,
+    room: usize,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    match to {
+        Recipient::Account {
+            hash,
+            bare,
+            resource,
+        } => hand_over(scene, hash, bare, resource, kind, room, write),
+        Recipient::Peer(connection) => hand_to_peer(scene, connection, kind, room, write),
     }
 }
 
@@ -169,21 +262,35 @@ pub fn refuse<O: Outbox>(
 pub fn arrive<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
     let write = |out: &mut Vec<u8>| out.extend_from_slice(envelope.stanza);
     let room = envelope.stanza.len();
-    let outcome = hand_over(
-        scene,
-        envelope.hash,
-        envelope.bare,
-        envelope.resource,
-        envelope.kind,
-        room,
-        &write,
-    );
-    match outcome {
+    match take(scene, envelope.to, envelope.kind, room, &write) {
         Outcome::Done => {}
         Outcome::Account => answer::arrived(scene, envelope),
         Outcome::Bounce(condition) => {
             bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
         }
+    }
+}
+
+/// Gives a stanza to a connection of this shard that speaks for its recipient. One that is gone,
+/// or has no room, is what `service-unavailable` is for: a moment ago it was there.
+fn hand_to_peer<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    connection: Key,
+    kind: Type,
+    room: usize,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    let largest = scene.outbox.largest(connection);
+    if largest > 0 && room > largest {
+        return Outcome::Bounce(StanzaCondition::PolicyViolation);
+    }
+    match scene.outbox.output(connection, room) {
+        Some(out) => {
+            write(out);
+            Outcome::Done
+        }
+        None if bounce::is_silent(kind) => Outcome::Done,
+        None => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
     }
 }
 

@@ -3,6 +3,7 @@
 //! All envelopes of a turn for one shard share one run of bytes, so that a crossing costs no
 //! allocation in a steady state and the receiver reads memory in order.
 
+use crate::base::key::Key;
 use crate::proto::stanza::Type;
 
 /// Bytes that may wait for one shard; beyond it stanzas for that shard are refused. Far above what
@@ -19,25 +20,46 @@ struct Extent {
 }
 
 #[derive(Clone, Copy, Debug)]
+enum Place {
+    Account {
+        hash: u64,
+        bare: Extent,
+        resource: Option<Extent>,
+    },
+    Peer(Key),
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Record {
     kind: Type,
-    hash: u64,
-    bare: Extent,
-    resource: Option<Extent>,
+    to: Place,
     stanza: Extent,
 }
 
-/// A stanza on its way to an account of another shard; `from` is stamped already.
+/// Whom the other shard is to give a stanza to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recipient<'a> {
+    /// An account that it owns.
+    Account {
+        /// The keyed hash of the bare JID.
+        hash: u64,
+        /// The bare JID.
+        bare: &'a str,
+        /// The resource, where the address names one.
+        resource: Option<&'a str>,
+    },
+    /// A connection of its own that speaks for the domain: a component's.
+    Peer(Key),
+}
+
+/// A stanza on its way to a recipient of another shard; `from` is stamped or checked already, and
+/// it is written for the recipient's stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     /// What it is.
     pub kind: Type,
-    /// The keyed hash of the bare JID.
-    pub hash: u64,
-    /// The bare JID that it is for.
-    pub bare: &'a str,
-    /// The resource, where the address names one.
-    pub resource: Option<&'a str>,
+    /// Whom it is for.
+    pub to: Recipient<'a>,
     /// The stanza as it will be sent.
     pub stanza: &'a [u8],
 }
@@ -82,25 +104,25 @@ impl Envelopes {
     }
 
     /// Adds one; `write` appends the stanza.
-    pub fn push(
-        &mut self,
-        kind: Type,
-        hash: u64,
-        bare: &str,
-        resource: Option<&str>,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        let bare = self.append(|bytes| bytes.extend_from_slice(bare.as_bytes()));
-        let resource = resource
-            .map(|resource| self.append(|bytes| bytes.extend_from_slice(resource.as_bytes())));
+    pub fn push(&mut self, kind: Type, to: Recipient<'_>, write: impl FnOnce(&mut Vec<u8>)) {
+        let to = match to {
+            Recipient::Account {
+                hash,
+                bare,
+                resource,
+            } => Place::Account {
+                hash,
+                bare: self.append_text(bare),
+                resource: resource.map(|resource| self.append_text(resource)),
+            },
+            Recipient::Peer(connection) => Place::Peer(connection),
+        };
         let stanza = self.append(write);
-        self.records.push(Record {
-            kind,
-            hash,
-            bare,
-            resource,
-            stanza,
-        });
+        self.records.push(Record { kind, to, stanza });
+    }
+
+    fn append_text(&mut self, text: &str) -> Extent {
+        self.append(|bytes| bytes.extend_from_slice(text.as_bytes()))
     }
 
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Extent {
@@ -116,11 +138,24 @@ impl Envelopes {
     pub fn iter(&self) -> impl Iterator<Item = Envelope<'_>> {
         self.records.iter().map(|record| Envelope {
             kind: record.kind,
-            hash: record.hash,
-            bare: self.text(record.bare),
-            resource: record.resource.map(|extent| self.text(extent)),
+            to: self.recipient(record.to),
             stanza: self.slice(record.stanza),
         })
+    }
+
+    fn recipient(&self, to: Place) -> Recipient<'_> {
+        match to {
+            Place::Account {
+                hash,
+                bare,
+                resource,
+            } => Recipient::Account {
+                hash,
+                bare: self.text(bare),
+                resource: resource.map(|extent| self.text(extent)),
+            },
+            Place::Peer(connection) => Recipient::Peer(connection),
+        }
     }
 
     fn slice(&self, extent: Extent) -> &[u8] {
@@ -143,18 +178,28 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let kind = Type::Message(MessageType::Chat);
+        let account = |hash, bare, resource| Recipient::Account {
+            hash,
+            bare,
+            resource,
+        };
+        let peer = Recipient::Peer(Key {
+            slot: 3,
+            generation: 2,
+        });
+        let sent = [
+            account(7, "a@x", Some("phone")),
+            account(8, "b@x", None),
+            peer,
+        ];
         let mut envelopes = Envelopes::default();
-        envelopes.push(kind, 7, "a@x", Some("phone"), |out| {
-            out.extend_from_slice(b"<message/>")
-        });
-        envelopes.push(kind, 8, "b@x", None, |out| {
-            out.extend_from_slice(b"<message></message>")
-        });
-        let got: Vec<_> = envelopes
-            .iter()
-            .map(|e| (e.hash, e.bare, e.resource, e.stanza.len()))
-            .collect();
-        assert_eq!(got, [(7, "a@x", Some("phone"), 10), (8, "b@x", None, 19)]);
+        for (place, to) in sent.iter().enumerate() {
+            envelopes.push(kind, *to, |out| {
+                out.extend(std::iter::repeat_n(b'x', place))
+            });
+        }
+        let got: Vec<_> = envelopes.iter().map(|e| (e.to, e.stanza.len())).collect();
+        assert_eq!(got, [(sent[0], 0), (sent[1], 1), (sent[2], 2)]);
         envelopes.clear(0);
         assert!(envelopes.is_empty());
     }

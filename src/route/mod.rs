@@ -7,12 +7,17 @@
 pub mod deliver;
 pub mod envelope;
 pub mod hosts;
+pub mod registrar;
+pub mod services;
 
 use crate::route::hosts::Hosts;
+use crate::route::services::Known;
+use crate::route::services::Service;
+use crate::route::services::Services;
 
 /// Where an address leads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Destination {
+pub enum Destination<'a> {
     /// One of our hosts itself (RFC 6121 section 8.4), which any shard can answer for.
     Host,
     /// An account of ours; its owner shard decides the rest (RFC 6121 section 8.5).
@@ -22,22 +27,46 @@ pub enum Destination {
         /// The keyed hash of the bare JID.
         hash: u64,
     },
-    /// A domain that is not served here (RFC 6120 section 10.4).
-    Remote,
+    /// A domain that a component serves, with all addresses in it.
+    Service(&'a Service),
+    /// A domain that is kept for a component which is not connected.
+    Absent,
+    /// A domain that is not served here (RFC 6120 section 10.4). Whatever belongs to it (a queue, a
+    /// stream) is on its owner shard.
+    Remote {
+        /// The shard that owns the domain.
+        owner: usize,
+        /// The keyed hash of the domain.
+        hash: u64,
+    },
 }
 
-/// Names the destination of an address, given in its prepared parts. `hash` is the keyed hash of
-/// the bare JID (see `session::table::Table::hash`).
-pub fn route(hosts: &Hosts, domain: &str, hash_of_bare: Option<u64>) -> Destination {
-    if !hosts.serves(domain) {
-        return Destination::Remote;
+/// Names the destination of an address, given in its prepared parts: `domain`, and `bare`, the bare
+/// JID, where there is a node. `hash` is the keyed hash (`session::table::Table::hash`); it is
+/// asked once, of the bare JID in a host of ours, of the domain elsewhere.
+pub fn route<'a>(
+    hosts: &Hosts,
+    services: &'a Services,
+    domain: &str,
+    bare: Option<&str>,
+    hash: impl FnOnce(&str) -> u64,
+) -> Destination<'a> {
+    if hosts.serves(domain) {
+        let Some(bare) = bare else {
+            return Destination::Host;
+        };
+        let hash = hash(bare);
+        let owner = owner(hash, hosts.shards());
+        return Destination::Account { owner, hash };
     }
-    match hash_of_bare {
-        Some(hash) => Destination::Account {
+    let hash = hash(domain);
+    match services.find(hash, domain) {
+        Known::Service(service) => Destination::Service(service),
+        Known::Absent => Destination::Absent,
+        Known::Nothing => Destination::Remote {
             owner: owner(hash, hosts.shards()),
             hash,
         },
-        None => Destination::Host,
     }
 }
 
@@ -50,6 +79,9 @@ pub fn owner(hash: u64, shards: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::key::Key;
+    use crate::route::services::Entry;
+    use crate::route::services::Name;
 
     #[test]
     fn every_shard_owns_its_share() {
@@ -67,14 +99,41 @@ mod tests {
     #[test]
     fn an_address_leads_to_one_place() {
         let hosts = Hosts::new(["localhost".to_string(), "example.org".to_string()], 2);
-        assert_eq!(route(&hosts, "example.org", None), Destination::Host);
-        assert_eq!(route(&hosts, "example.net", Some(1)), Destination::Remote);
+        let name = |text: &str, hash| Name {
+            name: text.into(),
+            hash,
+        };
+        let entry = Entry {
+            names: vec![name("echo.localhost", u64::MAX)],
+            service: Service {
+                owner: 0,
+                connection: Key {
+                    slot: 1,
+                    generation: 2,
+                },
+                number: 3,
+                access: None,
+                hidden: false,
+            },
+        };
+        let mut services = Services::default();
+        services.enter(&entry);
+        services.reserve(name("kept.localhost", u64::MAX));
+        let lead = |domain, bare| route(&hosts, &services, domain, bare, |_| u64::MAX);
+        let (owner, hash) = (1, u64::MAX);
+        assert_eq!(lead("example.org", None), Destination::Host);
         assert_eq!(
-            route(&hosts, "localhost", Some(u64::MAX)),
-            Destination::Account {
-                owner: 1,
-                hash: u64::MAX
-            }
+            lead("localhost", Some("a@localhost")),
+            Destination::Account { owner, hash }
+        );
+        for bare in [None, Some("a@echo.localhost")] {
+            let service = Destination::Service(&entry.service);
+            assert_eq!(lead("echo.localhost", bare), service);
+        }
+        assert_eq!(lead("kept.localhost", None), Destination::Absent);
+        assert_eq!(
+            lead("example.net", Some("a@example.net")),
+            Destination::Remote { owner, hash }
         );
     }
 }

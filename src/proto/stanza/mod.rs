@@ -1,9 +1,10 @@
 //! Stanzas as they come from a stream: the bytes, and what their top-level tag says.
 //!
 //! [`Stanza::read`] looks at an element that the scanner found; nothing is copied and nothing below
-//! the top-level tag is looked at. [`relay`] writes it for somebody else, [`error`] answers it with
-//! an error.
+//! the top-level tag is looked at. [`relay`] writes it for somebody else, [`content`] in the
+//! namespace of another kind of stream, [`error`] answers it with an error.
 
+pub mod content;
 pub mod error;
 pub mod relay;
 pub mod reply;
@@ -115,6 +116,8 @@ pub struct Stanza<'a> {
     pub scope: &'a StreamScope,
     /// Kind and type.
     pub kind: Type,
+    /// The namespace that it is in: `jabber:client` or that of another kind of stream.
+    pub content: &'static str,
 }
 
 impl<'a> Stanza<'a> {
@@ -126,7 +129,7 @@ impl<'a> Stanza<'a> {
         bytes: &'a [u8],
         head: &'a Head,
         scope: &'a StreamScope,
-        content: &str,
+        content: &'static str,
     ) -> Result<Self, NoStanza> {
         if !head.name.in_namespace(scope, bytes, content) {
             return Err(NoStanza::Unsupported);
@@ -151,6 +154,7 @@ impl<'a> Stanza<'a> {
             head,
             scope,
             kind,
+            content,
         })
     }
 
