@@ -40,6 +40,7 @@ const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
 const IN_ORDER: &str = "requests are served in the order in which they come";
 const OWN_STORE: &str = "the server's store is its own";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
+const ABSENT_HANDLER: &str = "requests for it are answered with 501";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
 /// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
@@ -58,7 +59,29 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.service", NotServed(NOT_SERVED)),
     ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
     ("listen.component", NotServed(NOT_SERVED)),
-    ("listen.http", NotServed(NOT_SERVED)),
+    ("listen.http", Works),
+    ("listen.http.protocol.compress", Nothing(NOT_IMPLEMENTED)),
+    (
+        "listen.http.handlers.mongoose_bosh_handler",
+        NotServed(ABSENT_HANDLER),
+    ),
+    ("listen.http.handlers.mod_bosh", NotServed(ABSENT_HANDLER)),
+    (
+        "listen.http.handlers.mongoose_prometheus_handler",
+        NotServed(ABSENT_HANDLER),
+    ),
+    (
+        "listen.http.handlers.mongoose_graphql_handler",
+        NotServed(ABSENT_HANDLER),
+    ),
+    (
+        "listen.http.handlers.mongoose_admin_api",
+        NotServed(ABSENT_HANDLER),
+    ),
+    (
+        "listen.http.handlers.mongoose_client_api",
+        NotServed(ABSENT_HANDLER),
+    ),
     ("auth.methods", Works),
     ("auth.sasl_mechanisms", Works),
     ("auth.scram_iterations", Works),

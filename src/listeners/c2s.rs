@@ -145,7 +145,7 @@ impl Shard {
             return Next::More;
         };
         let listener = settings.listener(connection.listener);
-        let limits = if negotiation.user().is_some() && !negotiation.expects_header() {
+        let limits = if negotiation.is_past_login() {
             &listener.limits
         } else {
             &listener.limits_before_login
@@ -315,11 +315,9 @@ impl Shard {
             return;
         };
         connection.alarm = Default::default();
-        let partial = connection
-            .partial
-            .as_ref()
-            .map_or(0, |partial| partial.bytes.len());
-        self.partial_bytes = self.partial_bytes.saturating_sub(partial);
+        self.partial_bytes = self
+            .partial_bytes
+            .saturating_sub(connection.partial_bytes());
         let moved = Moved {
             connection,
             user,
@@ -334,11 +332,7 @@ impl Shard {
 
     /// A connection arrives from another shard to be bound here.
     pub(super) fn arrive_here(&mut self, connection: Connection) -> Key {
-        let partial = connection
-            .partial
-            .as_ref()
-            .map_or(0, |partial| partial.bytes.len());
-        self.partial_bytes += partial;
+        self.partial_bytes += connection.partial_bytes();
         let key = self.desk.slab.insert(connection);
         self.arm_timer(key);
         key

@@ -14,6 +14,7 @@ use crate::base::address_limits::Counted;
 use crate::base::timer_wheel::Alarm;
 use crate::base::token_bucket::TokenBucket;
 use crate::jid::Jid;
+use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
@@ -38,6 +39,8 @@ pub enum Receiving {
 pub enum Stage {
     /// A PROXY header must come first; the bytes of it so far.
     Proxy(Vec<u8>),
+    /// It speaks HTTP; hyper's part of it is in `listeners::http`.
+    Http,
     /// From the first byte to the bound resource.
     Negotiating(Box<Negotiation>),
     /// A session of this shard.
@@ -46,6 +49,13 @@ pub enum Stage {
     Lent,
     /// The stream is closed on our side; what is still to be sent is sent, nothing is read.
     Ending,
+}
+
+/// What carries a stream that is not on the socket itself.
+#[derive(Debug)]
+pub enum Carrier {
+    /// Frames of a WebSocket.
+    WebSocket(WebSocket),
 }
 
 /// The session of a connection, as far as the connection needs it.
@@ -108,12 +118,16 @@ pub struct Connection {
     pub cut: bool,
     /// TLS begins once what is under way in clear is sent.
     pub starttls_due: bool,
+    /// The peer has closed its side, and what it asked is still answered (HTTP).
+    pub input_ended: bool,
     /// Its end is counted.
     pub ended: bool,
     /// What it is doing.
     pub stage: Stage,
     /// TLS, once it has begun.
     pub tls: Option<Box<Secured>>,
+    /// What frames the stream; None where it is on the socket itself.
+    pub carrier: Option<Box<Carrier>>,
     /// Its part in the limits of its address.
     pub counted: Option<Box<Counted>>,
     /// What the peer's stream header bound.
@@ -162,9 +176,11 @@ impl Connection {
             proxied: false,
             cut: false,
             starttls_due: false,
+            input_ended: false,
             ended: false,
             stage,
             tls: None,
+            carrier: None,
             counted: None,
             scope,
             partial: None,
@@ -200,7 +216,14 @@ impl Connection {
             .hibernate_after_ms
             .filter(|_| self.holds_spare_memory())
             .map(|idle_ms| self.active_ms + idle_ms);
-        [stalled, deadline, paced, idle].into_iter().flatten().min()
+        let carrier = match self.carrier.as_deref() {
+            Some(Carrier::WebSocket(socket)) => socket.due_ms(settings.listener(self.listener)),
+            None => None,
+        };
+        [stalled, deadline, paced, idle, carrier]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// It keeps memory that only speeds up the next stanza.
@@ -223,6 +246,27 @@ impl Connection {
                 tls.send = Vec::new();
             }
         }
+    }
+
+    /// Frames of our own wait to be sent.
+    pub fn has_frames(&self) -> bool {
+        match self.carrier.as_deref() {
+            Some(Carrier::WebSocket(socket)) => socket.has_raw(),
+            None => false,
+        }
+    }
+
+    /// Bytes of an element that has not come in whole.
+    pub fn partial_bytes(&self) -> usize {
+        let framed = match self.carrier.as_deref() {
+            Some(Carrier::WebSocket(socket)) => socket.partial_bytes(),
+            None => 0,
+        };
+        framed
+            + self
+                .partial
+                .as_ref()
+                .map_or(0, |partial| partial.bytes.len())
     }
 
     /// Bytes that wait for this peer to read.

@@ -311,6 +311,7 @@ impl Shard {
             connection.paced_until_ms = 0;
             self.listen_on(ring, key);
         }
+        self.look_after_websocket(ring, key);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
@@ -337,6 +338,7 @@ impl Shard {
                 self.log_proxy_failure(key, BadHeader::Missing);
                 self.close(ring, key, EndReason::BadProxyHeader);
             }
+            Stage::Http => self.http_late(ring, key),
             Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
                 let error = StreamError::new(StreamCondition::ConnectionTimeout);
                 self.end_with(ring, key, EndReason::Timeout, error);

@@ -21,6 +21,8 @@ pub enum EndReason {
     AddressLimit,
     /// The PROXY header was missing, bad or late; or came from an untrusted address.
     BadProxyHeader,
+    /// What should have been HTTP was none.
+    BadRequest,
     /// The client closed its stream.
     Finished,
     /// The handling of its bytes panicked: a defect of ours.
@@ -45,9 +47,10 @@ pub enum EndReason {
 
 impl EndReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AddressLimit,
         Self::BadProxyHeader,
+        Self::BadRequest,
         Self::Finished,
         Self::Fault,
         Self::Failed,
@@ -65,6 +68,7 @@ impl EndReason {
         match self {
             Self::AddressLimit => "address_limit",
             Self::BadProxyHeader => "bad_proxy_header",
+            Self::BadRequest => "bad_request",
             Self::Finished => "finished",
             Self::Fault => "fault",
             Self::Failed => "failed",
@@ -88,6 +92,9 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        if matches!(connection.stage, Stage::Http) {
+            return self.stop_http(ring, key);
+        }
         let stage = std::mem::replace(&mut connection.stage, Stage::Ending);
         // Before TLS on a direct TLS port nothing can be said.
         let mute = connection.tls.as_ref().is_some_and(|tls| !tls.established);
@@ -122,8 +129,9 @@ impl Shard {
         }
         connection.stage = Stage::Ending;
         connection.out.extend_from_slice(b"</stream:stream>");
-        // The peer has said its last word: in clear nothing can be lost by closing at once.
-        let at_once = connection.tls.is_none();
+        // The peer has said its last word: in clear nothing can be lost by closing at once. A
+        // WebSocket still wants to answer our Close frame.
+        let at_once = connection.tls.is_none() && connection.carrier.is_none();
         self.finish(ring, key, EndReason::Finished, at_once);
     }
 
@@ -137,11 +145,9 @@ impl Shard {
         connection.close_when_sent = at_once;
         connection.held = false;
         connection.deadline_ms = now_ms + LINGER_MS;
-        let bytes = connection
-            .partial
-            .take()
-            .map_or(0, |partial| partial.bytes.len());
-        self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
+        if let Some(partial) = connection.partial.take() {
+            self.partial_bytes = self.partial_bytes.saturating_sub(partial.bytes.len());
+        }
         if !connection.dirty {
             connection.dirty = true;
             self.desk.dirty.push(key);
@@ -181,10 +187,11 @@ impl Shard {
             // A socket whose peer is gone already cannot be shut down, and need not be.
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
-        if let Some(partial) = connection.partial.take() {
-            self.partial_bytes = self.partial_bytes.saturating_sub(partial.bytes.len());
-        }
+        self.partial_bytes = self
+            .partial_bytes
+            .saturating_sub(connection.partial_bytes());
         let listener = connection.listener;
+        self.http.forget(key);
         self.desk.pool.give(std::mem::take(&mut connection.out));
         drop(connection.counted.take());
         ring.close(connection.socket);

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod desk;
 pub mod drive;
 pub mod ending;
+pub mod http;
 pub mod mail;
 pub mod receive;
 pub mod send;

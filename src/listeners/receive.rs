@@ -18,6 +18,8 @@ use crate::listeners::connection::Secured;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::ending::LINGER_MS;
+use crate::listeners::http::REQUEST_MS;
+use crate::listeners::settings::Listener;
 use crate::listeners::shard::Shard;
 use crate::net::ring::BUFFER_BYTES;
 use crate::net::ring::Buffers;
@@ -42,21 +44,26 @@ const PARTIAL_SPARE_BYTES_MAX: usize = 4096;
 /// A connection is established after this time in all, whatever `state_timeout` says.
 pub const PRE_AUTH_TOTAL_MS: u64 = 600_000;
 
+/// What comes first on a listener, behind the PROXY header.
+fn first_stage(listener: &Listener) -> Stage {
+    if listener.http {
+        Stage::Http
+    } else {
+        Stage::Negotiating(Box::new(Negotiation::new(false)))
+    }
+}
+
 impl Shard {
     /// A connection begins on this shard.
     pub fn begin(&mut self, ring: &mut Ring, socket: OwnedFd, peer: SocketAddr, number: u16) {
         let now_ms = self.desk.now_ms;
         let settings = Rc::clone(&self.settings);
         let listener = settings.listener(number);
-        let trusted = listener.trusted.is_empty()
-            || listener
-                .trusted
-                .iter()
-                .any(|network| network.contains(peer.ip()));
+        let trusted = listener.trusted.is_empty() || listener.trusts(peer.ip());
         let stage = if listener.proxy {
             Stage::Proxy(Vec::new())
         } else {
-            Stage::Negotiating(Box::new(Negotiation::new(false)))
+            first_stage(listener)
         };
         let scope = StreamScope::ordinary(ns::CLIENT);
         let connection = Connection::new(socket, peer, number, stage, scope, now_ms);
@@ -84,7 +91,9 @@ impl Shard {
             return false;
         };
         let listener = self.settings.listener(connection.listener);
-        if let Some(addresses) = &listener.addresses {
+        // The connections of a trusted proxy are nobody's; see `admit_forwarded`.
+        let forwards = listener.http && !listener.proxy && listener.trusts(connection.peer.ip());
+        if let Some(addresses) = listener.addresses.as_ref().filter(|_| !forwards) {
             match addresses.admit(connection.peer.ip(), now_ms) {
                 Ok(counted) => connection.counted = Some(Box::new(counted)),
                 Err(refusal) => {
@@ -135,6 +144,9 @@ impl Shard {
             return;
         };
         let last_ms = connection.since_ms + PRE_AUTH_TOTAL_MS;
+        if matches!(connection.stage, Stage::Http) {
+            return self.set_deadline(key, now_ms + REQUEST_MS);
+        }
         let step_ms = self.settings.listener(connection.listener).state_timeout_ms;
         let due_ms = step_ms.map_or(last_ms, |step_ms| last_ms.min(now_ms + step_ms));
         self.set_deadline(key, due_ms);
@@ -235,14 +247,19 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        if matches!(connection.stage, Stage::Http) {
+            return self.http_input_ended(ring, key);
+        }
         if matches!(connection.stage, Stage::Proxy(_)) {
             self.proxy_failures[BadHeader::Missing.index()] += 1;
         }
         let reason = match connection.stage {
             Stage::Proxy(_) => EndReason::BadProxyHeader,
-            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent | Stage::Ending => {
-                EndReason::PeerClosed
-            }
+            Stage::Http
+            | Stage::Negotiating(_)
+            | Stage::Session(_)
+            | Stage::Lent
+            | Stage::Ending => EndReason::PeerClosed,
         };
         if connection.dirty || connection.sending {
             // It may have closed only its own side: what we have to say is still sent.
@@ -277,7 +294,7 @@ impl Shard {
                 let verdict = sniff(&whole);
                 self.sniffed(ring, key, verdict, &mut whole);
             }
-            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
+            Stage::Http | Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
                 self.decrypt(ring, key, bytes);
             }
         }
@@ -299,7 +316,7 @@ impl Shard {
                 if let Addresses::Proxied { source, .. } = addresses {
                     connection.peer = source;
                 }
-                connection.stage = Stage::Negotiating(Box::new(Negotiation::new(false)));
+                connection.stage = first_stage(self.settings.listener(connection.listener));
                 if self.welcome(ring, key)
                     && let Some(rest) = bytes.get_mut(length..)
                     && !rest.is_empty()
@@ -384,12 +401,23 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        if matches!(connection.stage, Stage::Http) {
+            return self.http_input(ring, key, fresh);
+        }
+        let framed = connection.carrier.is_some();
         if let Some(shaper) = &mut connection.shaper {
             shaper.take(now_ms, fresh.len() as u64);
         }
         match connection.partial.take() {
             None if fresh.is_empty() => {}
             None if waits => self.keep(ring, key, fresh, None),
+            None if framed => {
+                let used = self.frames(ring, key, fresh);
+                let rest = fresh.get(used..).unwrap_or_default();
+                if !rest.is_empty() {
+                    self.keep(ring, key, rest, None);
+                }
+            }
             None => {
                 let mut scanner = self.spare_scanner();
                 let used = self.consume_all(ring, key, &mut scanner, fresh);
@@ -405,7 +433,11 @@ impl Shard {
                 partial.bytes.extend_from_slice(fresh);
                 if !waits {
                     let Partial { bytes, scanner } = &mut *partial;
-                    let used = self.consume_all(ring, key, scanner, bytes);
+                    let used = if framed {
+                        self.frames(ring, key, bytes)
+                    } else {
+                        self.consume_all(ring, key, scanner, bytes)
+                    };
                     bytes.drain(..used.min(bytes.len()));
                     if bytes.capacity() > PARTIAL_SPARE_BYTES_MAX.max(4 * bytes.len()) {
                         bytes.shrink_to_fit();
@@ -417,7 +449,7 @@ impl Shard {
     }
 
     /// True while an answer is due that the rest of the input depends on.
-    fn waits(&self, key: Key) -> bool {
+    pub(super) fn waits(&self, key: Key) -> bool {
         self.desk.slab.get(key).is_none_or(|connection| {
             connection.held
                 || connection.tls.as_ref().is_some_and(|tls| !tls.established)
@@ -427,7 +459,7 @@ impl Shard {
 
     /// Hands bytes on until they are used up, the rest is no whole element, or an answer is due. A
     /// negotiation that ends leaves the rest to the session that it became.
-    fn consume_all(
+    pub(super) fn consume_all(
         &mut self,
         ring: &mut Ring,
         key: Key,
@@ -489,8 +521,8 @@ impl Shard {
             "the server holds too many unfinished stanzas",
         );
         let size = |key: &Key| {
-            let partial = self.desk.slab.get(*key)?.partial.as_ref()?;
-            Some((partial.bytes.len(), *key))
+            let bytes = self.desk.slab.get(*key)?.partial_bytes();
+            (bytes > 0).then_some((bytes, *key))
         };
         let mut holders: Vec<(usize, Key)> =
             self.desk.slab.keys().iter().filter_map(size).collect();
@@ -519,7 +551,7 @@ impl Shard {
                 self.negotiate(ring, key, negotiation, scanner, input)
             }
             Stage::Session(session) => self.stanzas(ring, key, session, scanner, input),
-            other @ (Stage::Proxy(_) | Stage::Lent | Stage::Ending) => {
+            other @ (Stage::Proxy(_) | Stage::Http | Stage::Lent | Stage::Ending) => {
                 connection.stage = other;
                 input.len()
             }

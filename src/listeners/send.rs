@@ -1,6 +1,7 @@
 //! What leaves: everything that a turn wrote for a connection, in one send.
 
 use crate::base::key::Key;
+use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::shard::Shard;
@@ -13,6 +14,7 @@ use crate::proto::stanza::MessageType;
 use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::websocket;
 use crate::xml::scan::Found;
 use crate::xml::scan::Limits;
 use crate::xml::scan::StreamScope;
@@ -39,6 +41,12 @@ impl Shard {
         if connection.sending {
             return;
         }
+        if connection.carrier.is_some() {
+            self.frame_output(key);
+        }
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
         let buffer = match &mut connection.tls {
             None => std::mem::take(&mut connection.out),
             Some(tls) => {
@@ -69,6 +77,24 @@ impl Shard {
         connection.active_ms = now_ms;
         ring.send(key, connection.fd(), buffer, 0);
         self.arm_timer(key);
+    }
+
+    /// Frames what the turn wrote for a stream that is not on the socket itself.
+    fn frame_output(&mut self, key: Key) {
+        let mut scanner = self.spare_scanner();
+        let mut framed = self.desk.pool.take();
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            let written = std::mem::take(&mut connection.out);
+            match connection.carrier.as_deref_mut() {
+                Some(Carrier::WebSocket(socket)) => {
+                    socket.frame(&mut scanner, &written, &mut framed);
+                }
+                None => framed.extend_from_slice(&written),
+            }
+            connection.out = std::mem::take(&mut framed);
+            self.desk.pool.give(written);
+        }
+        self.give_scanner(scanner);
     }
 
     /// The ring says what became of a send.
@@ -116,6 +142,7 @@ impl Shard {
                 .tls
                 .as_ref()
                 .is_some_and(|tls| !tls.send.is_empty())
+            || connection.has_frames()
         {
             self.flush_one(ring, key);
         } else {
@@ -188,6 +215,9 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        if matches!(connection.stage, Stage::Http) {
+            return self.http_sent(ring, key);
+        }
         if !matches!(connection.stage, Stage::Ending) {
             return;
         }
@@ -213,6 +243,11 @@ impl Shard {
         scanner.reset();
         let mut at = 0;
         while let Some(rest) = owed.get(at..).filter(|rest| !rest.is_empty()) {
+            if let Some((head, _)) = websocket::own_head(rest) {
+                // What goes out in frames begins with one; XML never looks like it.
+                at += head;
+                continue;
+            }
             let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
                 break;
             };

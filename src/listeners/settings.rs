@@ -12,10 +12,12 @@ use crate::base::address_limits::AddressLimits;
 use crate::config::Cidr;
 use crate::config::Config;
 use crate::config::listen::Common;
+use crate::config::listen::Http;
 use crate::config::listen::Listener as Configured;
 use crate::config::listen::ListenerKind;
 use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
+use crate::listeners::http::sites::Sites;
 use crate::modules::caps;
 use crate::net::gate::Gate;
 use crate::net::tls::TlsServer;
@@ -77,6 +79,16 @@ pub struct Listener {
     pub access: String,
     /// `backwards_compatible_session`.
     pub session: bool,
+    /// Its connections speak HTTP.
+    pub http: bool,
+    /// What they may ask for.
+    pub sites: Sites,
+    /// The http listener that this one is a handler of: its connections came in there.
+    pub handler_of: Option<u16>,
+    /// Time between two pings of ours on a WebSocket, in milliseconds.
+    pub ping_ms: Option<u64>,
+    /// Time without a frame after which a WebSocket ends, in milliseconds.
+    pub silence_ms: Option<u64>,
     hosts: Vec<HostOffer>,
 }
 
@@ -88,7 +100,11 @@ pub struct Settings {
     pub hosts: Hosts,
     /// What disguises unknown users.
     pub decoys: Decoys,
+    /// Those that have sockets, then the handlers of http listeners that clients log in to: each
+    /// has its own bounds and times, as a listener has.
     listeners: Vec<Listener>,
+    /// How many have sockets.
+    bound: usize,
 }
 
 /// What a listener needs that is not in the file.
@@ -114,16 +130,23 @@ impl Settings {
     ) -> Self {
         let names = config.general.hosts.iter().map(|host| host.value.clone());
         let hosts = Hosts::new(names, shards);
-        let listeners = served
+        let mut listeners: Vec<Listener> = served
             .iter()
             .zip(prepared)
             .map(|(listener, prepared)| Listener::new(&config, listener, prepared))
             .collect();
+        let bound = listeners.len();
+        for (number, configured) in served.iter().enumerate() {
+            if let ListenerKind::Http(http) = &configured.kind {
+                add_handlers(&config, configured, http, number, &mut listeners);
+            }
+        }
         Self {
             config,
             hosts,
             decoys,
             listeners,
+            bound,
         }
     }
 
@@ -136,7 +159,12 @@ impl Settings {
 
     /// All listeners that are served.
     pub fn listeners(&self) -> &[Listener] {
-        &self.listeners
+        self.listeners.get(..self.bound).unwrap_or_default()
+    }
+
+    /// The number of the listener whose socket a connection came in on.
+    pub fn bound_number(&self, number: u16) -> u16 {
+        self.listener(number).handler_of.unwrap_or(number)
     }
 
     /// The auth rules of a host on a listener; those of the first host where it is not known.
@@ -197,6 +225,12 @@ impl Settings {
 }
 
 impl Listener {
+    /// The word of this address is taken for somebody else's.
+    pub fn trusts(&self, address: std::net::IpAddr) -> bool {
+        let mut networks = self.trusted.iter();
+        networks.any(|network| network.contains(address))
+    }
+
     fn new(config: &Config, configured: &Configured, prepared: Prepared) -> Self {
         let common = &configured.common;
         let (access, session, mode) = match &configured.kind {
@@ -205,10 +239,13 @@ impl Listener {
                 c2s.backwards_compatible_session,
                 c2s.tls.as_ref().map(|tls| tls.mode),
             ),
-            ListenerKind::S2s(_) | ListenerKind::Service(_) | ListenerKind::Http(_) => {
-                (String::new(), false, None)
+            ListenerKind::Http(http) => {
+                let mode = http.tls.as_ref().map(|tls| tls.mode);
+                (String::new(), false, mode)
             }
+            ListenerKind::S2s(_) | ListenerKind::Service(_) => (String::new(), false, None),
         };
+        let http = matches!(configured.kind, ListenerKind::Http(_));
         let (limits_before_login, limits) = limits(config, common);
         Self {
             path: configured.path.clone(),
@@ -234,7 +271,79 @@ impl Listener {
             shaper: common.shaper.clone(),
             access,
             session,
+            http,
+            sites: Sites::default(),
+            handler_of: None,
+            ping_ms: None,
+            silence_ms: None,
             hosts: host_offers(config, configured, prepared.address),
+        }
+    }
+}
+
+/// Adds the handlers of an http listener that clients log in to, and tells it where they are.
+fn add_handlers(
+    config: &Config,
+    configured: &Configured,
+    http: &Http,
+    number: usize,
+    listeners: &mut Vec<Listener>,
+) {
+    let mut added: Vec<(&str, usize, u16)> = Vec::new();
+    for (place, handler) in http.handlers.mongoose_websocket_handler.iter().enumerate() {
+        let name = "mongoose_websocket_handler";
+        let Some(parent) = listeners.get(number) else {
+            return;
+        };
+        let mut common = configured.common.clone();
+        common.max_stanza_size = handler.max_stanza_size;
+        common.state_timeout = handler.state_timeout;
+        let mut own = Listener::of_handler(config, configured, common, (number as u16, parent));
+        own.path = format!("{}.handlers.{name}[{place}]", configured.path);
+        own.session = handler.backwards_compatible_session;
+        own.ping_ms = handler.ping_rate;
+        own.silence_ms = handler.timeout.finite();
+        added.push((name, place, listeners.len() as u16));
+        listeners.push(own);
+    }
+    let find = |name: &str, place: usize| {
+        let of = added.iter().find(|(n, p, _)| *n == name && *p == place);
+        of.map_or(number as u16, |(_, _, number)| *number)
+    };
+    let sites = Sites::new(http, find);
+    if let Some(listener) = listeners.get_mut(number) {
+        listener.sites = sites;
+    }
+}
+
+impl Listener {
+    /// A handler that clients log in to, as a listener without sockets: connections come to it from
+    /// its http listener, whose counts and limits go on.
+    fn of_handler(
+        config: &Config,
+        configured: &Configured,
+        common: Common,
+        (number, parent): (u16, &Self),
+    ) -> Self {
+        let prepared = Prepared {
+            address: parent.address,
+            acceptors: Vec::new(),
+            tls: parent.tls.clone(),
+            hasher: std::hash::RandomState::new(),
+        };
+        let (limits_before_login, limits) = limits(config, &common);
+        Self {
+            gate: Arc::clone(&parent.gate),
+            addresses: None,
+            direct_tls: parent.direct_tls,
+            limits_before_login,
+            limits,
+            state_timeout_ms: common.state_timeout.finite(),
+            access: crate::config::access::ALL.to_owned(),
+            http: false,
+            handler_of: Some(number),
+            hosts: offers(config, None, parent.address, (common.proxy_protocol, true)),
+            ..Self::new(config, configured, prepared)
         }
     }
 }
@@ -279,19 +388,29 @@ fn host_offers(config: &Config, configured: &Configured, address: SocketAddr) ->
         .allowed_auth_methods
         .as_ref()
         .map(|methods| methods.iter().map(|method| method.value).collect());
+    let proxy = configured.common.proxy_protocol;
+    offers(config, allowed.as_deref(), address, (proxy, false))
+}
+
+fn offers(
+    config: &Config,
+    allowed: Option<&[crate::config::auth::Method]>,
+    address: SocketAddr,
+    (proxy_protocol, http): (bool, bool),
+) -> Vec<HostOffer> {
     let channel = |tls, local| Channel {
         tls,
         socket_peer_is_loopback: local,
         bound_to_loopback: address.ip().is_loopback(),
-        proxy_protocol: configured.common.proxy_protocol,
-        http: false,
+        proxy_protocol,
+        http,
     };
     config
         .general
         .hosts
         .iter()
         .map(|host| {
-            let rules = AuthRules::new(config.auth_of(&host.value), allowed.as_deref());
+            let rules = AuthRules::new(config.auth_of(&host.value), allowed);
             let far = rules.offer(&channel(false, false));
             HostOffer {
                 plain_withheld: far.plain_withheld,

@@ -14,6 +14,7 @@ use crate::base::timer_wheel::TimerWheel;
 use crate::jid::Jid;
 use crate::listeners::desk::Desk;
 use crate::listeners::ending::EndReason;
+use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
 use crate::listeners::settings::Settings;
@@ -62,6 +63,8 @@ pub struct Shard {
     pub sessions: Table,
     /// The domains that components serve.
     pub services: Services,
+    /// What connections that speak HTTP need.
+    pub http: Http,
     /// The operator's configuration. The outer count is this core's own: cloning it on the way of a
     /// stanza touches no memory that other cores write.
     pub settings: Rc<Arc<Settings>>,
@@ -123,6 +126,7 @@ impl Shard {
             desk: Desk::new(parts.mesh, Rc::clone(&settings)),
             sessions: Table::new(parts.hasher),
             services: Services::default(),
+            http: Http::default(),
             settings,
             acceptors,
             wheel: TimerWheel::new(0),

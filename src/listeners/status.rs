@@ -34,7 +34,8 @@ impl Shard {
         let mut by_listener = vec![0; self.settings.listeners().len()];
         for key in self.desk.slab.keys() {
             if let Some(connection) = self.desk.slab.get(key)
-                && let Some(count) = by_listener.get_mut(usize::from(connection.listener))
+                && let number = self.settings.bound_number(connection.listener)
+                && let Some(count) = by_listener.get_mut(usize::from(number))
             {
                 *count += 1;
             }

@@ -11,3 +11,4 @@ pub mod proxy;
 pub mod sasl;
 pub mod stanza;
 pub mod stream;
+pub mod websocket;

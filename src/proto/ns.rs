@@ -40,3 +40,9 @@ pub const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
 pub const PING: &str = "urn:xmpp:ping";
 /// XEP-0202: Entity Time.
 pub const TIME: &str = "urn:xmpp:time";
+/// RFC 7395: framing of XMPP over WebSocket.
+pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
+/// XEP-0124: BOSH.
+pub const HTTP_BIND: &str = "http://jabber.org/protocol/httpbind";
+/// XEP-0206: XMPP over BOSH.
+pub const XBOSH: &str = "urn:xmpp:xbosh";

@@ -98,10 +98,10 @@ tls.dhfile = 'd'
 [[listen.http]]
 port = 3
 hibernate_after = 1
-handlers.mongoose_prometheus_handler = [{host = '_', path = '/'}]
+handlers.mongoose_admin_api = [{host = '_', path = '/'}]
 [[listen.http]]
 port = 4
-handlers.mongoose_prometheus_handler = [{host = '_', path = '/'}]
+handlers.mongoose_admin_api = [{host = '_', path = '/'}]
 [modules.mod_roster]
 [modules.mod_vcard]
 host = 'vcard.h'
@@ -122,8 +122,8 @@ local = [{}]
     });
     let expected = [
         "listen.c2s[0].tls.dhfile",
-        "listen.http[0]",
-        "listen.http[1]",
+        "listen.http[0].handlers.mongoose_admin_api[0]",
+        "listen.http[1].handlers.mongoose_admin_api[0]",
         "modules.mod_roster",
         "modules.mod_vcard.host",
         "modules.mod_vcard.matches",

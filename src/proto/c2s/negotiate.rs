@@ -171,6 +171,11 @@ impl Negotiation {
         self.user.as_ref()
     }
 
+    /// The stream of an authenticated user has been opened.
+    pub fn is_past_login(&self) -> bool {
+        self.user.is_some() && !self.expects_header()
+    }
+
     /// TLS is there: a new stream begins on it.
     pub fn secured(&mut self) {
         self.secured = true;

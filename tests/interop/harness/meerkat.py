@@ -48,13 +48,17 @@ class Meerkat(Process):
             tables.setdefault(name, {}).update(keys)
         text = "".join(table(f"[{name}]", keys) for name, keys in tables.items())
         for listener in self.listeners:
-            text += table("[[listen.c2s]]", self.listener_keys(listener))
+            text += table(f"[[listen.{listener.kind}]]", self.listener_keys(listener))
+            for name, keys in listener.handlers.items():
+                for one in keys if isinstance(keys, list) else [keys]:
+                    text += table(f"[[listen.{listener.kind}.handlers.{name}]]", {"host": "_"} | one)
         return text
 
     def listener_keys(self, listener):
         keys = {"port": listener.port, "ip_address": listener.address[0]}
         if listener.tls:
-            keys["tls.mode"] = listener.tls
+            if listener.kind != "http":
+                keys["tls.mode"] = listener.tls
             keys["tls.verify_mode"] = "none"
             keys["tls.certfile"] = str(self.certificate.cert)
             keys["tls.keyfile"] = str(self.certificate.key)

@@ -1,0 +1,220 @@
+//! Which handler of an http listener a request is for.
+
+use hyper::header::HOST;
+use hyper::http::request::Parts;
+
+use crate::config::listen::Http;
+
+/// What answers requests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Handler {
+    /// RFC 7395; the number of the listener that its connections become.
+    WebSocket(u16),
+    /// A handler that loads and has no code yet: its name.
+    Absent(&'static str),
+}
+
+#[derive(Clone, Debug)]
+struct Site {
+    /// Lower case; None: any.
+    host: Option<Box<str>>,
+    path: Box<str>,
+    /// Everything below the path, too.
+    below: bool,
+    handler: Handler,
+}
+
+/// The handlers of one http listener. Lives on: every shard (in the settings).
+#[derive(Clone, Debug, Default)]
+pub struct Sites {
+    sites: Vec<Site>,
+}
+
+/// Why a request has no handler.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NoSite {
+    /// It does not say for which host it is, or says it twice (RFC 9112 section 3.2).
+    BadHost,
+    /// Nothing is there.
+    NotFound,
+}
+
+impl Sites {
+    /// From the file. `number` gives the listener that connections of a handler become, by the
+    /// handler's type and its place among those of its type.
+    pub fn new(http: &Http, number: impl Fn(&str, usize) -> u16) -> Self {
+        let handlers = &http.handlers;
+        let mut this = Self::default();
+        for (place, handler) in handlers.mongoose_websocket_handler.iter().enumerate() {
+            let number = number("mongoose_websocket_handler", place);
+            this.add(
+                &handler.host.value,
+                &handler.path.value,
+                Handler::WebSocket(number),
+            );
+        }
+        for handler in &handlers.mongoose_bosh_handler {
+            let absent = Handler::Absent("mongoose_bosh_handler");
+            this.add(&handler.host.value, &handler.path.value, absent);
+        }
+        for handler in &handlers.mongoose_prometheus_handler {
+            let absent = Handler::Absent("mongoose_prometheus_handler");
+            this.add(&handler.host.value, &handler.path.value, absent);
+        }
+        for api in &handlers.mongoose_graphql_handler {
+            let absent = Handler::Absent("mongoose_graphql_handler");
+            this.add_below(&api.host.value, &api.path.value, absent);
+        }
+        for api in &handlers.mongoose_admin_api {
+            let absent = Handler::Absent("mongoose_admin_api");
+            this.add_below(&api.host.value, &api.path.value, absent);
+        }
+        for api in &handlers.mongoose_client_api {
+            let absent = Handler::Absent("mongoose_client_api");
+            this.add_below(&api.host.value, &api.path.value, absent);
+        }
+        this
+    }
+
+    fn add(&mut self, host: &str, path: &str, handler: Handler) {
+        // COMPAT(MongooseIM): "[...]" at the end of a path stands for anything.
+        let (path, below) = match path.strip_suffix("[...]") {
+            Some(path) => (path, true),
+            None => (path, false),
+        };
+        self.sites.push(Site {
+            host: (host != "_").then(|| host.to_ascii_lowercase().into()),
+            path: path.into(),
+            below,
+            handler,
+        });
+    }
+
+    fn add_below(&mut self, host: &str, path: &str, handler: Handler) {
+        self.add(host, path, handler);
+        if let Some(site) = self.sites.last_mut() {
+            site.below = true;
+        }
+    }
+
+    /// Handlers that answer 501, each once.
+    pub fn absent(&self) -> Vec<&'static str> {
+        let mut names: Vec<&'static str> = Vec::new();
+        for site in &self.sites {
+            if let Handler::Absent(name) = site.handler
+                && !names.contains(&name)
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The handler of a request; the most specific host wins.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, parts: &Parts) -> Result<&Handler, NoSite> {
+        let host = host(parts).ok_or(NoSite::BadHost)?;
+        let path = parts.uri.path();
+        let fits = |site: &&Site| {
+            let below = path.strip_prefix(&*site.path).is_some_and(|rest| {
+                rest.is_empty() || site.path.ends_with('/') || rest.starts_with('/')
+            });
+            (path == &*site.path || (site.below && below))
+                && site.host.as_deref().is_none_or(|own| own == host)
+        };
+        let sites = self.sites.iter().filter(fits);
+        let specific = |site: &&Site| (site.host.is_some(), site.path.len());
+        // Of equals the first one of the file.
+        let best = sites.rev().max_by_key(specific);
+        best.map(|site| &site.handler).ok_or(NoSite::NotFound)
+    }
+
+    /// Bytes that the body of this request may have.
+    pub fn body_bytes_max(&self, parts: &Parts) -> usize {
+        match self.find(parts) {
+            Ok(Handler::WebSocket(_) | Handler::Absent(_)) | Err(_) => 0,
+        }
+    }
+}
+
+/// The host that a request is for, in lower case, without a port.
+pub fn host(parts: &Parts) -> Option<String> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let header = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().ok()?),
+        (None, None) if parts.version < hyper::Version::HTTP_11 => Some(""),
+        (None, None) => parts.uri.authority().map(|authority| authority.as_str()),
+        (_, Some(_)) => None,
+    }?;
+    let named = parts
+        .uri
+        .authority()
+        .map_or(header, |authority| authority.as_str());
+    let name = match named.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => named.rsplit_once(':').map_or(named, |(name, _)| name),
+    };
+    Some(name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, hosts: &[&str]) -> Parts {
+        let mut builder = hyper::Request::builder().uri(uri);
+        for host in hosts {
+            builder = builder.header(HOST, *host);
+        }
+        builder.body(()).expect("a request").into_parts().0
+    }
+
+    fn sites() -> Sites {
+        let mut sites = Sites::default();
+        sites.add("_", "/ws", Handler::WebSocket(1));
+        sites.add("Chat.example", "/ws", Handler::WebSocket(2));
+        sites.add("_", "/ws", Handler::WebSocket(3));
+        sites.add_below("_", "/api", Handler::Absent("a"));
+        sites.add("_", "/any/[...]", Handler::WebSocket(4));
+        sites
+    }
+
+    #[test]
+    fn the_most_specific_host_wins() {
+        let sites = sites();
+        let table = [
+            ("/ws", "localhost", Ok(&Handler::WebSocket(1))),
+            ("/ws?x=y", "localhost:5280", Ok(&Handler::WebSocket(1))),
+            ("/ws", "CHAT.example:80", Ok(&Handler::WebSocket(2))),
+            ("/ws", "[::1]:5280", Ok(&Handler::WebSocket(1))),
+            ("/ws/", "localhost", Err(NoSite::NotFound)),
+            ("/wsx", "localhost", Err(NoSite::NotFound)),
+            ("/api", "localhost", Ok(&Handler::Absent("a"))),
+            ("/api/x/y", "localhost", Ok(&Handler::Absent("a"))),
+            ("/apix", "localhost", Err(NoSite::NotFound)),
+            ("/any/x", "localhost", Ok(&Handler::WebSocket(4))),
+            ("/any", "localhost", Err(NoSite::NotFound)),
+        ];
+        for (path, host, expected) in table {
+            assert_eq!(
+                sites.find(&request(path, &[host])),
+                expected,
+                "{host}{path}"
+            );
+        }
+        let absolute = request("http://chat.example/ws", &["localhost"]);
+        assert_eq!(sites.find(&absolute), Ok(&Handler::WebSocket(2)));
+    }
+
+    #[test]
+    fn one_host_is_named() {
+        let sites = sites();
+        assert_eq!(sites.find(&request("/ws", &[])), Err(NoSite::BadHost));
+        assert_eq!(
+            sites.find(&request("/ws", &["a", "b"])),
+            Err(NoSite::BadHost)
+        );
+    }
+}
