@@ -93,7 +93,8 @@ fn together(scripts: &[Script]) -> Vec<String> {
         .flat_map(|script| script.hosts.clone())
         .collect();
     let first = &scripts[0];
-    let site = match Site::start(&hosts, &first.sections, &first.listener) {
+    let service = first.service.as_ref();
+    let site = match Site::start(&hosts, &first.sections, &first.listener, service) {
         Ok(site) => site,
         Err(what) => return vec![format!("{}: the server does not start: {what}", first.name)],
     };
@@ -185,7 +186,7 @@ fn what_is_wrong_is_found() {
         .iter()
         .flat_map(|script| script.hosts.clone())
         .collect();
-    let site = Site::start(&hosts, &scripts[0].sections, &scripts[0].listener);
+    let site = Site::start(&hosts, &scripts[0].sections, &scripts[0].listener, None);
     let mut site = site.expect("the server starts");
     // What is expected here never comes.
     site.patience = Duration::from_millis(500);

@@ -56,9 +56,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.*.tls.module", Nothing(OTHER_LIBRARY)),
     ("listen.*.tls.protocol_options", Nothing(OTHER_LIBRARY)),
     ("listen.s2s", NotServed(NOT_SERVED)),
-    ("listen.service", NotServed(NOT_SERVED)),
+    ("listen.service", Works),
     ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
-    ("listen.component", NotServed(NOT_SERVED)),
+    ("listen.component", Works),
     ("listen.http", Works),
     ("listen.http.protocol.compress", Nothing(NOT_IMPLEMENTED)),
     (

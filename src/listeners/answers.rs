@@ -84,7 +84,13 @@ impl Shard {
     fn host_of(&self, key: Key) -> Option<Box<str>> {
         match &self.desk.slab.get(key)?.stage {
             Stage::Negotiating(negotiation) => Some(negotiation.host().into()),
-            Stage::Proxy(_) | Stage::Http | Stage::Session(_) | Stage::Lent | Stage::Ending => None,
+            Stage::Proxy(_)
+            | Stage::Http
+            | Stage::Session(_)
+            | Stage::Joining(_)
+            | Stage::Peer(_)
+            | Stage::Lent
+            | Stage::Ending => None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::service::Handshake;
 use crate::xml::scan::Scanner;
 use crate::xml::scan::StreamScope;
 
@@ -45,6 +46,10 @@ pub enum Stage {
     Negotiating(Box<Negotiation>),
     /// A session of this shard.
     Session(Box<Session>),
+    /// A component that is not admitted yet.
+    Joining(Box<Handshake>),
+    /// A stream that speaks for whole domains.
+    Peer(Box<Peer>),
     /// What it does is in the hands of whoever handles its bytes just now.
     Lent,
     /// The stream is closed on our side; what is still to be sent is sent, nothing is read.
@@ -71,6 +76,21 @@ impl Session {
     pub fn attribute(&self) -> &str {
         self.escaped.as_deref().unwrap_or(self.jid.as_str())
     }
+}
+
+/// A stream whose stanzas say themselves whom they are from, as far as it may speak for them.
+pub struct Peer {
+    /// What is at its other end.
+    pub kind: PeerKind,
+    /// The domains that it speaks for, prepared.
+    pub names: Vec<Box<str>>,
+}
+
+/// What speaks for whole domains.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PeerKind {
+    /// An external component (XEP-0114).
+    Service,
 }
 
 /// TLS and the records that are to be sent.
@@ -277,5 +297,10 @@ impl Connection {
     /// True for a bound session.
     pub fn is_session(&self) -> bool {
         matches!(self.stage, Stage::Session(_))
+    }
+
+    /// The negotiation is over: stanzas come and go.
+    pub fn is_established(&self) -> bool {
+        matches!(self.stage, Stage::Session(_) | Stage::Peer(_))
     }
 }

@@ -100,7 +100,8 @@ impl Desk {
 impl Outbox for Desk {
     fn output(&mut self, key: Key, bytes: usize) -> Option<&mut Vec<u8>> {
         let connection = self.slab.get_mut(key)?;
-        if matches!(connection.stage, Stage::Ending) || connection.cut {
+        // Before its handshake is answered a component takes nothing.
+        if matches!(connection.stage, Stage::Ending | Stage::Joining(_)) || connection.cut {
             return None;
         }
         let bound = self.settings.listener(connection.listener).outbound_buffer;

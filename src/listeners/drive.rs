@@ -22,6 +22,7 @@ use crate::net::ring::Ring;
 use crate::proto::proxy::BadHeader;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
+use crate::runtime::mesh::LANE_BATCHES_MAX;
 
 /// Bytes of stanzas for one other shard that may be held back because its mailbox is full. Beyond
 /// it this shard reads no more from its own connections until the other has caught up.
@@ -66,6 +67,10 @@ impl Shard {
             self.run_movers();
             self.run_timers(&mut ring);
             self.run_ends(&mut ring);
+            while !self.words.is_empty() {
+                self.hear_words(&mut ring);
+                self.run_ends(&mut ring);
+            }
         }
     }
 
@@ -114,6 +119,7 @@ impl Shard {
         let busy = !self.desk.mesh.is_idle()
             || !self.desk.dirty.is_empty()
             || !self.desk.ends.is_empty()
+            || !self.words.is_empty()
             || self
                 .acceptors
                 .iter()
@@ -179,6 +185,7 @@ impl Shard {
             connection.receiving = Receiving::Many;
         }
         self.sessions.unbind_connection(key);
+        self.leave_service(key);
         self.close(ring, key, EndReason::Fault);
     }
 
@@ -252,6 +259,19 @@ impl Shard {
         }
     }
 
+    /// Takes in all that other shards have sent by now: whatever they said before comes before.
+    pub(super) fn drain_mail(&mut self, ring: &mut Ring) {
+        for sender in 0..self.desk.mesh.shards() {
+            for _ in 0..LANE_BATCHES_MAX {
+                let Some(mut mail) = self.desk.mesh.receive(sender) else {
+                    break;
+                };
+                self.open_mail(ring, &mut mail);
+                self.desk.mesh.recycle(sender, mail);
+            }
+        }
+    }
+
     fn open_mail(&mut self, ring: &mut Ring, mail: &mut Mail) {
         for handover in mail.handovers.drain(..) {
             match handover {
@@ -274,6 +294,7 @@ impl Shard {
                 }
             }
         }
+        self.words.extend(mail.words.drain(..));
         let mut scene = self.scene();
         for envelope in mail.envelopes.iter() {
             arrive(&mut scene, &envelope);
@@ -332,14 +353,18 @@ impl Shard {
         };
         connection.deadline_ms = 0;
         match connection.stage {
-            Stage::Ending => self.close(ring, key, EndReason::Timeout),
+            Stage::Ending => self.cut(ring, key, EndReason::Timeout),
             Stage::Proxy(_) => {
                 self.proxy_failures[BadHeader::Missing.index()] += 1;
                 self.log_proxy_failure(key, BadHeader::Missing);
                 self.close(ring, key, EndReason::BadProxyHeader);
             }
             Stage::Http => self.http_late(ring, key),
-            Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
+            Stage::Negotiating(_)
+            | Stage::Session(_)
+            | Stage::Joining(_)
+            | Stage::Peer(_)
+            | Stage::Lent => {
                 let error = StreamError::new(StreamCondition::ConnectionTimeout);
                 self.end_with(ring, key, EndReason::Timeout, error);
             }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::key::Key;
+use crate::listeners::connection::PeerKind;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Stage;
 use crate::listeners::shard::Shard;
@@ -114,6 +115,14 @@ impl Shard {
             let offer = settings.offer(listener, negotiation.host(), connection.is_local());
             negotiation.open_for_error(&offer, &id, &mut connection.out);
         }
+        if let Stage::Joining(handshake) = &stage {
+            let general = &settings.config.general;
+            if hides && handshake.expects_header() {
+                return self.close(ring, key, reason);
+            }
+            let host = &general.default_server_domain.value;
+            handshake.open_for_error(host, &id, &general.language, &mut connection.out);
+        }
         error.write(&mut connection.out);
         self.finish(ring, key, reason, false);
     }
@@ -161,11 +170,27 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
-        if !connection.is_session() {
-            return;
-        }
-        let Stage::Session(session) = std::mem::replace(&mut connection.stage, Stage::Lent) else {
-            return;
+        let session = match std::mem::replace(&mut connection.stage, Stage::Lent) {
+            Stage::Session(session) => session,
+            Stage::Peer(peer) => match peer.kind {
+                PeerKind::Service => return self.leave_service(key),
+            },
+            Stage::Joining(handshake) => {
+                let claims = handshake.awaits();
+                connection.stage = Stage::Joining(handshake);
+                if claims {
+                    self.leave_service(key);
+                }
+                return;
+            }
+            stage @ (Stage::Proxy(_)
+            | Stage::Http
+            | Stage::Negotiating(_)
+            | Stage::Lent
+            | Stage::Ending) => {
+                connection.stage = stage;
+                return;
+            }
         };
         let bare = session.jid.bare().to_owned();
         if let Some(ended) = self.sessions.unbind(&bare, key) {

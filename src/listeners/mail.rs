@@ -12,6 +12,7 @@ use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::proto::sasl::keys::Secret;
 use crate::route::envelope::Envelopes;
+use crate::route::services::Word;
 use crate::runtime::mesh::Batch;
 use crate::store::Response;
 use crate::store::StoreError;
@@ -44,16 +45,19 @@ pub struct Mail {
     pub envelopes: Envelopes,
     /// Connections.
     pub handovers: Vec<Handover>,
+    /// About components.
+    pub words: Vec<Word>,
 }
 
 impl Batch for Mail {
     fn is_empty(&self) -> bool {
-        self.envelopes.is_empty() && self.handovers.is_empty()
+        self.envelopes.is_empty() && self.handovers.is_empty() && self.words.is_empty()
     }
 
     fn clear(&mut self) {
         self.envelopes.clear(BATCH_KEEP_BYTES);
         self.handovers.clear();
+        self.words.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where bytes meet the protocol: the connections of a shard and the loop that drives them.
 //!
 //! [`drive`] is the loop. A connection's life reads from top to bottom in [`receive`] (PROXY header,
-//! TLS, XML), [`c2s`] (negotiation and session), [`send`] and [`ending`]. [`desk`] is what the
+//! TLS, XML), [`c2s`] (negotiation and session), [`service`] (components), [`send`] and [`ending`]. [`desk`] is what the
 //! modules write to, [`mail`] what travels between shards, [`answers`] what comes back from the
 //! store. Every end of a connection has a name in [`ending::EndReason`].
 //!
@@ -9,6 +9,7 @@
 
 pub mod answers;
 pub mod c2s;
+pub mod components;
 pub mod connection;
 pub mod desk;
 pub mod drive;
@@ -17,6 +18,7 @@ pub mod http;
 pub mod mail;
 pub mod receive;
 pub mod send;
+pub mod service;
 pub mod settings;
 pub mod shard;
 pub mod slab;

@@ -33,6 +33,7 @@ use crate::proto::proxy::Addresses;
 use crate::proto::proxy::BadHeader;
 use crate::proto::proxy::Sniff;
 use crate::proto::proxy::sniff;
+use crate::proto::service::Handshake;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::xml::scan::StreamScope;
@@ -48,6 +49,8 @@ pub const PRE_AUTH_TOTAL_MS: u64 = 600_000;
 fn first_stage(listener: &Listener) -> Stage {
     if listener.http {
         Stage::Http
+    } else if listener.components.is_some() {
+        Stage::Joining(Box::new(Handshake::new()))
     } else {
         Stage::Negotiating(Box::new(Negotiation::new(false)))
     }
@@ -170,7 +173,7 @@ impl Shard {
             return;
         }
         let how = match &connection.shaper {
-            Some(bucket) if connection.is_session() => {
+            Some(bucket) if connection.is_established() => {
                 if let Some(ready_ms) = bucket.ready_at(now_ms) {
                     connection.paced_until_ms = ready_ms;
                     return self.arm_timer(key);
@@ -184,7 +187,7 @@ impl Shard {
                 };
                 Reception::Once(most as u32)
             }
-            Some(_) | None if connection.is_session() => Reception::Many,
+            Some(_) | None if connection.is_established() => Reception::Many,
             Some(_) | None => Reception::Once(BUFFER_BYTES as u32),
         };
         connection.receiving = if how == Reception::Many {
@@ -250,6 +253,10 @@ impl Shard {
         if matches!(connection.stage, Stage::Http) {
             return self.http_input_ended(ring, key);
         }
+        if matches!(connection.stage, Stage::Peer(_)) {
+            // Who goes without a word gets nothing more: what it was owed goes back.
+            return self.cut(ring, key, EndReason::PeerClosed);
+        }
         if matches!(connection.stage, Stage::Proxy(_)) {
             self.proxy_failures[BadHeader::Missing.index()] += 1;
         }
@@ -258,6 +265,8 @@ impl Shard {
             Stage::Http
             | Stage::Negotiating(_)
             | Stage::Session(_)
+            | Stage::Joining(_)
+            | Stage::Peer(_)
             | Stage::Lent
             | Stage::Ending => EndReason::PeerClosed,
         };
@@ -294,7 +303,12 @@ impl Shard {
                 let verdict = sniff(&whole);
                 self.sniffed(ring, key, verdict, &mut whole);
             }
-            Stage::Http | Stage::Negotiating(_) | Stage::Session(_) | Stage::Lent => {
+            Stage::Http
+            | Stage::Negotiating(_)
+            | Stage::Session(_)
+            | Stage::Joining(_)
+            | Stage::Peer(_)
+            | Stage::Lent => {
                 self.decrypt(ring, key, bytes);
             }
         }
@@ -551,6 +565,8 @@ impl Shard {
                 self.negotiate(ring, key, negotiation, scanner, input)
             }
             Stage::Session(session) => self.stanzas(ring, key, session, scanner, input),
+            Stage::Joining(handshake) => self.join(ring, key, handshake, scanner, input),
+            Stage::Peer(peer) => self.peer_stanzas(ring, key, peer, scanner, input),
             other @ (Stage::Proxy(_) | Stage::Http | Stage::Lent | Stage::Ending) => {
                 connection.stage = other;
                 input.len()
@@ -558,7 +574,7 @@ impl Shard {
         }
     }
 
-    /// A bucket for a session whose listener has a shaper.
+    /// A bucket for an established stream whose listener has a shaper.
     pub fn shape(&mut self, key: Key, rate: Option<u64>) {
         let now_ms = self.desk.now_ms;
         if let Some(connection) = self.desk.slab.get_mut(key) {

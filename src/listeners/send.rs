@@ -252,7 +252,9 @@ impl Shard {
                 break;
             };
             let bytes = rest.get(..end).unwrap_or_default();
-            if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT)
+            // A component's stanzas are in its namespace where they name one.
+            let read = |content| Stanza::read(bytes, scanner.head(), &scope, content);
+            if let Ok(stanza) = read(ns::CLIENT).or_else(|_| read(ns::COMPONENT_ACCEPT))
                 && at + end > taken
                 && is_owed(stanza.kind)
             {
@@ -270,7 +272,7 @@ impl Shard {
 fn is_owed(kind: Type) -> bool {
     matches!(
         kind,
-        Type::Message(MessageType::Chat | MessageType::Normal)
+        Type::Message(MessageType::Chat | MessageType::Groupchat | MessageType::Normal)
             | Type::Iq(IqType::Get | IqType::Set)
     )
 }

@@ -17,6 +17,7 @@ use crate::config::listen::Listener as Configured;
 use crate::config::listen::ListenerKind;
 use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
+use crate::listeners::components::Components;
 use crate::listeners::http::sites::Sites;
 use crate::modules::caps;
 use crate::net::gate::Gate;
@@ -89,6 +90,8 @@ pub struct Listener {
     pub ping_ms: Option<u64>,
     /// Time without a frame after which a WebSocket ends, in milliseconds.
     pub silence_ms: Option<u64>,
+    /// What a service listener asks of components; None: it serves others.
+    pub components: Option<Components>,
     hosts: Vec<HostOffer>,
 }
 
@@ -243,10 +246,18 @@ impl Listener {
                 let mode = http.tls.as_ref().map(|tls| tls.mode);
                 (String::new(), false, mode)
             }
-            ListenerKind::S2s(_) | ListenerKind::Service(_) => (String::new(), false, None),
+            ListenerKind::Service(service) => {
+                let mode = service.tls.as_ref().map(|tls| tls.mode);
+                (String::new(), false, mode)
+            }
+            ListenerKind::S2s(_) => (String::new(), false, None),
         };
         let http = matches!(configured.kind, ListenerKind::Http(_));
         let (limits_before_login, limits) = limits(config, common);
+        let components = match &configured.kind {
+            ListenerKind::Service(service) => Some(Components::new(service)),
+            ListenerKind::C2s(_) | ListenerKind::S2s(_) | ListenerKind::Http(_) => None,
+        };
         Self {
             path: configured.path.clone(),
             address: prepared.address,
@@ -276,6 +287,7 @@ impl Listener {
             handler_of: None,
             ping_ms: None,
             silence_ms: None,
+            components,
             hosts: host_offers(config, configured, prepared.address),
         }
     }

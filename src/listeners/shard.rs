@@ -1,5 +1,6 @@
 //! All that one core has: connections, sessions, timers and the means to reach the others.
 
+use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +24,10 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
 use crate::net::ring::Received;
+use crate::route::registrar::Registrar;
+use crate::route::services::Claim;
 use crate::route::services::Services;
+use crate::route::services::Word;
 use crate::runtime::mesh::Mesh;
 use crate::runtime::mesh::Outside;
 use crate::runtime::waker::Waker;
@@ -65,6 +69,12 @@ pub struct Shard {
     pub services: Services,
     /// What connections that speak HTTP need.
     pub http: Http,
+    /// Who decides about them; on one shard.
+    pub registrar: Registrar,
+    /// What this shard has to hear about components, from others and from itself.
+    pub words: VecDeque<Word>,
+    /// Components that the registrar has still to decide about.
+    pub claims: VecDeque<Box<Claim>>,
     /// The operator's configuration. The outer count is this core's own: cloning it on the way of a
     /// stanza touches no memory that other cores write.
     pub settings: Rc<Arc<Settings>>,
@@ -122,12 +132,15 @@ impl Shard {
     /// From its parts, on its own thread.
     pub fn new(parts: Parts, acceptors: Vec<Acceptor>) -> Self {
         let settings = Rc::new(parts.settings);
-        Self {
+        let mut shard = Self {
             desk: Desk::new(parts.mesh, Rc::clone(&settings)),
             sessions: Table::new(parts.hasher),
             services: Services::default(),
             http: Http::default(),
-            settings,
+            registrar: Registrar::new(settings.hosts.shards()),
+            words: VecDeque::new(),
+            claims: VecDeque::new(),
+            settings: Rc::clone(&settings),
             acceptors,
             wheel: TimerWheel::new(0),
             plain: Vec::new(),
@@ -153,7 +166,9 @@ impl Shard {
             scanners: Vec::new(),
             wakers: parts.wakers,
             random: SystemRandom::new(),
-        }
+        };
+        shard.reserve_names();
+        shard
     }
 
     /// This shard's number.

@@ -9,6 +9,7 @@ pub mod c2s;
 pub mod ns;
 pub mod proxy;
 pub mod sasl;
+pub mod service;
 pub mod stanza;
 pub mod stream;
 pub mod websocket;

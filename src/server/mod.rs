@@ -58,8 +58,8 @@ const PORT_PATIENCE: Duration = Duration::from_secs(2);
 /// The listeners that this version serves.
 pub fn served(config: &Config) -> Vec<Listener> {
     let is_served = |listener: &&Listener| match listener.kind {
-        ListenerKind::C2s(_) | ListenerKind::Http(_) => true,
-        ListenerKind::S2s(_) | ListenerKind::Service(_) => false,
+        ListenerKind::C2s(_) | ListenerKind::Service(_) | ListenerKind::Http(_) => true,
+        ListenerKind::S2s(_) => false,
     };
     config.listeners.iter().filter(is_served).cloned().collect()
 }

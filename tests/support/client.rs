@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -11,6 +12,7 @@ use super::connection::Connection;
 use super::scram::Scram;
 use super::site::PASSWORD;
 use super::tree::CLIENT;
+use super::tree::COMPONENT;
 use super::tree::Item;
 use super::tree::STREAMS;
 use super::tree::StreamReader;
@@ -25,6 +27,7 @@ pub(crate) struct Client {
     connection: Connection,
     reader: StreamReader,
     host: String,
+    content: &'static str,
     in_stream: bool,
     features_due: bool,
     bound: Option<String>,
@@ -51,6 +54,7 @@ impl Client {
             connection: Connection::open(address, patience).map_err(|error| error.to_string())?,
             reader: StreamReader::default(),
             host: host.to_owned(),
+            content: CLIENT,
             in_stream: false,
             features_due: false,
             bound: None,
@@ -59,7 +63,64 @@ impl Client {
         })
     }
 
-    /// The full JID, once it is bound.
+    /// It is a component from now on.
+    pub(crate) fn become_component(&mut self) {
+        self.content = COMPONENT;
+    }
+
+    /// The namespace of its stream.
+    pub(crate) fn content(&self) -> &'static str {
+        self.content
+    }
+
+    /// Opens a component's stream; the stream's id (XEP-0114).
+    pub(crate) fn start_component(&mut self, name: &str, more: &str) -> Result<String, String> {
+        let name_attribute = attribute(name);
+        let header = format!(
+            "<stream:stream to='{name_attribute}' xmlns='{COMPONENT}' xmlns:stream='{STREAMS}' {more}>"
+        );
+        self.send(header.as_bytes())?;
+        match self.next()? {
+            Next::Item(Item::Header(header)) => {
+                self.features_due = false;
+                if header.attribute("from") != Some(name) || header.attribute("version").is_some() {
+                    return Err(format!("no header of a component: {header}"));
+                }
+                let id = header.attribute("id").unwrap_or_default();
+                Ok(id.to_owned())
+            }
+            other => Err(format!("expected a stream header, got {}", show(&other))),
+        }
+    }
+
+    /// Proves to know the password; messages to `name` reach it afterwards.
+    pub(crate) fn shake_hands(&mut self, id: &str, password: &str) -> Result<(), String> {
+        let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+        context.update(id.as_bytes());
+        context.update(password.as_bytes());
+        let digits = context.finish();
+        let digits: Vec<String> = digits.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        self.send(format!("<handshake>{}</handshake>", digits.concat()).as_bytes())
+    }
+
+    /// The server has taken the component.
+    pub(crate) fn is_taken_as(&mut self, name: &str) -> Result<(), String> {
+        self.element(COMPONENT, "handshake")?;
+        self.bound = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// A message that shows that nothing came before it.
+    pub(crate) fn fence(&mut self, to: &str, id: &str) -> Result<(), String> {
+        let from = match (self.content, &self.bound) {
+            (COMPONENT, Some(name)) => format!(" from='{}'", attribute(name)),
+            _ => String::new(),
+        };
+        let to = attribute(to);
+        self.send(format!("<message to='{to}'{from} id='{id}' type='normal'/>").as_bytes())
+    }
+
+    /// The full JID, once it is bound; the name of a component.
     pub(crate) fn jid(&self) -> Option<&str> {
         self.bound.as_deref()
     }

@@ -10,7 +10,9 @@ use super::pattern::Values;
 use super::script;
 use super::script::Line;
 use super::script::Script;
+use super::site::PASSWORD;
 use super::site::Site;
+use super::tree::CLIENT;
 use super::tree::Item;
 use super::tree::items;
 
@@ -70,6 +72,15 @@ impl Stage<'_> {
         let words: Vec<&str> = line.verb.split(' ').collect();
         match words.as_slice() {
             ["opens"] => self.open(&line.actor).map(drop),
+            ["opens", "to", "serve"] => self.open_to_serve(&line.actor).map(drop),
+            ["opens", "to", "serve", "over", "TLS"] => self.open_to_serve(&line.actor)?.handshake(),
+            ["serves", name] => self.serve(&line.actor, name, ""),
+            ["serves", name, "everywhere"] => self.serve(&line.actor, name, "is_subdomain='true'"),
+            ["wants", name] => self.want(&line.actor, name, "").map(drop),
+            ["wants", name, "with", password] => {
+                let id = self.want(&line.actor, name, "")?;
+                self.client(&line.actor)?.shake_hands(&id, password)
+            }
             ["opens", "over", "TLS"] => self.open(&line.actor)?.handshake(),
             ["opens", "a", "stream"] => self.stream(&line.actor),
             ["connects"] => self.log_in(line, (user, resource), "PLAIN", None),
@@ -96,6 +107,34 @@ impl Stage<'_> {
         let client = Client::open(self.site.address, self.site.patience, self.host)?;
         self.clients.insert(actor.to_owned(), client);
         self.client(actor)
+    }
+
+    fn open_to_serve(&mut self, actor: &str) -> Result<&mut Client, String> {
+        let address = self.site.service.ok_or("the server takes no components")?;
+        let mut client = Client::open(address, self.site.patience, self.host)?;
+        client.become_component();
+        self.clients.insert(actor.to_owned(), client);
+        self.client(actor)
+    }
+
+    /// The stream of a component, as far as its header; a connection where there is none.
+    fn want(&mut self, actor: &str, name: &str, more: &str) -> Result<String, String> {
+        if !self.clients.contains_key(actor) {
+            self.open_to_serve(actor)?;
+        }
+        self.client(actor)?.start_component(name, more)
+    }
+
+    fn serve(&mut self, actor: &str, name: &str, more: &str) -> Result<(), String> {
+        let id = self.want(actor, name, more)?;
+        // With is_subdomain the first of its names is below the dialogue's own host.
+        let address = match more {
+            "" => name.to_owned(),
+            _ => format!("{name}.{}", self.host),
+        };
+        let client = self.client(actor)?;
+        client.shake_hands(&id, PASSWORD)?;
+        client.is_taken_as(&address)
     }
 
     fn client(&mut self, actor: &str) -> Result<&mut Client, String> {
@@ -230,7 +269,11 @@ impl Stage<'_> {
     }
 
     fn expected(&self, line: &Line) -> Result<Vec<Item>, String> {
-        items(&script::repeat(&line.block.join("\n")))
+        let content = self
+            .clients
+            .get(&line.actor)
+            .map_or(CLIENT, Client::content);
+        items(&script::repeat(&line.block.join("\n")), content)
     }
 
     fn receive(&mut self, line: &Line) -> Result<(), String> {
@@ -280,15 +323,13 @@ impl Stage<'_> {
         self.fences += 1;
         let id = format!("fence{}", self.fences);
         let mut awaited = 0;
-        let to = super::client::attribute(&jid);
-        let fence = format!("<message to='{to}' id='{id}' type='normal'/>");
         for client in self
             .clients
             .values_mut()
             .filter(|client| client.jid().is_some())
         {
             // Who has ended already can no longer have sent anything behind.
-            awaited += usize::from(client.is_open() && client.send(fence.as_bytes()).is_ok());
+            awaited += usize::from(client.is_open() && client.fence(&jid, &id).is_ok());
         }
         for _ in 0..awaited {
             let got = self.client(actor)?.next()?;
@@ -315,7 +356,10 @@ impl Stage<'_> {
         let mut expected = Vec::new();
         for condition in conditions {
             let error = format!("<{condition} xmlns='{STREAM_ERRORS}'/>...");
-            expected.extend(items(&format!("<stream:error>{error}</stream:error>"))?);
+            expected.extend(items(
+                &format!("<stream:error>{error}</stream:error>"),
+                CLIENT,
+            )?);
         }
         for expected in [expected, vec![Item::End]] {
             let got = client.next()?;

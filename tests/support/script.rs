@@ -20,6 +20,8 @@ pub(crate) struct Script {
     pub(crate) sections: Table,
     /// Merged into its listener.
     pub(crate) listener: Table,
+    /// Merged into its listener for components; None: it has none.
+    pub(crate) service: Option<Table>,
     /// True where the server is stopped or otherwise not to be shared.
     pub(crate) alone: bool,
     /// The served domains.
@@ -56,6 +58,7 @@ impl Script {
             name: name.to_owned(),
             sections: Table::new(),
             listener: Table::new(),
+            service: None,
             alone: false,
             hosts,
             lines: Vec::new(),
@@ -84,6 +87,9 @@ impl Script {
         if let Some(option) = line.strip_prefix("with listener ") {
             return add_option(&mut self.listener, option);
         }
+        if let Some(option) = line.strip_prefix("with service ") {
+            return add_option(self.service.get_or_insert_default(), option);
+        }
         if let Some(option) = line.strip_prefix("with server ") {
             return add_option(&mut self.sections, option);
         }
@@ -107,7 +113,8 @@ impl Script {
     /// Dialogues of the same key may share a server.
     pub(crate) fn key(&self) -> String {
         let own = if self.alone { &*self.name } else { "" };
-        format!("{own}\n{}\n{}", self.sections, self.listener)
+        let service = self.service.as_ref().map(Table::to_string);
+        format!("{own}\n{}\n{}\n{service:?}", self.sections, self.listener)
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Site {
     folder: PathBuf,
     /// Where its clients connect.
     pub(crate) address: SocketAddr,
+    /// Where its components connect, if it takes any.
+    pub(crate) service: Option<SocketAddr>,
     /// How long they wait for it.
     pub(crate) patience: Duration,
     server: Mutex<Option<Server>>,
@@ -52,27 +54,35 @@ impl config::Files for OnDisk {
 
 impl Site {
     /// Starts a server for `hosts`. `sections` is merged into the configuration, `listener` into
-    /// its only listener.
+    /// its only listener for clients, `service` into that for components.
     pub(crate) fn start(
         hosts: &[String],
         sections: &Table,
         listener: &Table,
+        service: Option<&Table>,
     ) -> Result<Self, String> {
         let number = SITES.fetch_add(1, Ordering::Relaxed);
         let name = format!("meerkat-site-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         // A folder that an earlier process of this number left behind.
         let _ = fs::remove_dir_all(&folder);
-        let text = configuration(&folder.display().to_string(), hosts, sections, listener);
+        let listeners = (listener, service);
+        let text = configuration(&folder.display().to_string(), hosts, sections, listeners);
         let config = config::decode(&text, "dialogue.toml", &OnDisk)
             .map_err(|errors| format!("{errors}\n{text}"))?;
         let loaded = Loaded { config, file: None };
         add_accounts(&loaded, hosts)?;
         let server = Server::start(&loaded).map_err(|failure| failure.to_string())?;
-        let address = server.addresses().first().map(|(_, address)| *address);
+        let of = |kind: &str| {
+            let addresses = server.addresses();
+            let found = addresses.iter().find(|(path, _)| path.starts_with(kind));
+            found.map(|(_, address)| *address)
+        };
+        let (address, service) = (of("listen.c2s"), of("listen.service"));
         Ok(Self {
             folder,
             address: address.ok_or("the server has no listener")?,
+            service,
             patience: PATIENCE,
             server: Mutex::new(Some(server)),
             stopping: Mutex::new(None),
@@ -112,7 +122,12 @@ impl Drop for Site {
     }
 }
 
-fn configuration(folder: &str, hosts: &[String], sections: &Table, listener: &Table) -> String {
+fn configuration(
+    folder: &str,
+    hosts: &[String],
+    sections: &Table,
+    (listener, service): (&Table, Option<&Table>),
+) -> String {
     let base = format!(
         "general.default_server_domain = '{}'\n\
          general.loglevel = 'none'\n\
@@ -130,7 +145,24 @@ fn configuration(folder: &str, hosts: &[String], sections: &Table, listener: &Ta
         &Table::from_iter([("general".to_owned(), host_table(names))]),
     );
     merge(&mut root, sections);
-    let base = "port = 0\nip_address = '127.0.0.1'\n";
+    let clients = entry("", folder, listener);
+    let mut listeners = Table::from_iter([("c2s".to_owned(), Value::Array(vec![clients]))]);
+    if let Some(service) = service {
+        let base = format!("password = '{PASSWORD}'\n");
+        let components = entry(&base, folder, service);
+        listeners.insert("service".to_owned(), Value::Array(vec![components]));
+    }
+    let listen = Value::Table(listeners);
+    merge(
+        &mut root,
+        &Table::from_iter([("listen".to_owned(), listen)]),
+    );
+    root.to_string()
+}
+
+/// The table of one listener.
+fn entry(more: &str, folder: &str, listener: &Table) -> Value {
+    let base = format!("port = 0\nip_address = '127.0.0.1'\n{more}");
     let mut entry: Table = base.parse().expect("the base is TOML");
     if listener.contains_key("tls") {
         let tls = format!(
@@ -140,13 +172,7 @@ fn configuration(folder: &str, hosts: &[String], sections: &Table, listener: &Ta
         merge(&mut entry, &tls.parse().expect("the base is TOML"));
     }
     merge(&mut entry, listener);
-    let c2s = Value::Array(vec![Value::Table(entry)]);
-    let listen = Value::Table(Table::from_iter([("c2s".to_owned(), c2s)]));
-    merge(
-        &mut root,
-        &Table::from_iter([("listen".to_owned(), listen)]),
-    );
-    root.to_string()
+    Value::Table(entry)
 }
 
 fn host_table(names: Vec<Value>) -> Value {

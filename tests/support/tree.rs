@@ -16,6 +16,8 @@ use rxml::error::EndOrError;
 pub(crate) const STREAMS: &str = "http://etherx.jabber.org/streams";
 /// RFC 6120: client streams.
 pub(crate) const CLIENT: &str = "jabber:client";
+/// XEP-0114: streams of components.
+pub(crate) const COMPONENT: &str = "jabber:component:accept";
 
 /// Longest token that is read; the parser's own default is less than a stanza may have.
 const TOKEN_BYTES_MAX: usize = 1 << 22;
@@ -255,16 +257,16 @@ impl StreamReader {
     }
 }
 
-/// The items of a text, which stands where a client's stanzas do. A header is written as an empty
+/// The items of a text, which stands where stanzas of the namespace `content` do. A header is written as an empty
 /// element, the end of the stream as its end tag.
-pub(crate) fn items(text: &str) -> Result<Vec<Item>, String> {
+pub(crate) fn items(text: &str, content: &str) -> Result<Vec<Item>, String> {
     let trimmed = text.trim();
     let (text, ends) = match trimmed.strip_suffix("</stream:stream>") {
         Some(before) => (before, true),
         None => (trimmed, false),
     };
     let mut reader = StreamReader::default();
-    reader.push(format!("<s xmlns='{CLIENT}' xmlns:stream='{STREAMS}'>{text}</s>").as_bytes());
+    reader.push(format!("<s xmlns='{content}' xmlns:stream='{STREAMS}'>{text}</s>").as_bytes());
     let mut items = Vec::new();
     while let Some(item) = reader.next_item()? {
         match item {

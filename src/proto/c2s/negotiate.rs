@@ -120,11 +120,16 @@ pub struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn is(&self, namespace: &str, name: &str) -> bool {
+    /// Its expanded name is this one.
+    pub fn is(&self, namespace: &str, name: &str) -> bool {
         self.head.name.is(self.scope, self.bytes, namespace, name)
     }
 
-    fn tree(&self) -> Result<Element, StreamError> {
+    /// The element as a tree.
+    ///
+    /// # Errors
+    /// When it is deeper than trees are built.
+    pub fn tree(&self) -> Result<Element, StreamError> {
         let bindings: Vec<(&str, &str)> = self
             .scope
             .bindings()

@@ -64,7 +64,7 @@ pub fn client_header<'a>(
 }
 
 /// What a header declares is repeated on every stanza that is relayed, so it must be small.
-fn is_heavy(scope: &StreamScope) -> bool {
+pub fn is_heavy(scope: &StreamScope) -> bool {
     let bindings: usize = scope
         .bindings()
         .map(|(_, prefix, uri)| prefix.len() + uri.len())
