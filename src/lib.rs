@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod jid;
 pub mod listeners;
+pub mod metrics;
 pub mod modules;
 pub mod net;
 pub mod proto;

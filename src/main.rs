@@ -8,7 +8,7 @@ use meerkat::server;
 fn main() -> ExitCode {
     cli::run(cli::Commands {
         serve: server::serve,
-        status: server::status::ask,
+        ask: server::status::ask,
         examine: server::tls::examine,
     })
 }

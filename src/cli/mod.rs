@@ -11,9 +11,11 @@ mod account;
 mod check;
 mod failure;
 mod import;
+mod live;
 mod load;
 mod passwords;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -29,13 +31,16 @@ use crate::config::Errors;
 /// Most PBKDF2 rounds of `--iterations`, as of `auth.password.scram_iterations`.
 const ITERATIONS_MAX: i64 = 100_000_000;
 
+/// Asks the server whose data is in a folder one question, a line of words.
+pub type Ask = fn(&Path, &str) -> std::io::Result<serde_json::Value>;
+
 /// What `main` gives in: the commands that are more than files and the store.
 #[derive(Clone, Copy)]
 pub struct Commands {
     /// Serves until told to stop.
     pub serve: fn(Loaded) -> ExitCode,
-    /// Asks the running server; as JSON where the flag is set.
-    pub status: fn(Loaded, bool) -> ExitCode,
+    /// Asks the running server.
+    pub ask: Ask,
     /// Tries what decoding cannot see (a certificate that is none), for `check`.
     pub examine: fn(&Loaded) -> Result<(), Errors>,
 }
@@ -65,6 +70,18 @@ enum Command {
         /// As JSON
         #[arg(long)]
         json: bool,
+    },
+    /// List, show or end sessions of the running server
+    #[command(subcommand)]
+    Session(live::Session),
+    /// Show what each core of the running server does
+    Stats {
+        /// Again every second, as rates, until interrupted
+        #[arg(long)]
+        watch: bool,
+        /// Stop after so many tables
+        #[arg(long, value_name = "N", requires = "watch")]
+        times: Option<u32>,
     },
 }
 
@@ -141,7 +158,11 @@ fn carry_out(arguments: Arguments, commands: Commands) -> Result<ExitCode, Failu
     let loaded = load::load(arguments.config.as_deref())?;
     match arguments.command {
         None | Some(Command::Serve) => return Ok((commands.serve)(loaded)),
-        Some(Command::Status { json }) => return Ok((commands.status)(loaded, json)),
+        Some(Command::Status { json }) => live::status(&loaded, commands.ask, json)?,
+        Some(Command::Session(what)) => live::session(&loaded, commands.ask, what)?,
+        Some(Command::Stats { watch, times }) => {
+            live::stats(&loaded, commands.ask, (watch, times))?;
+        }
         Some(Command::Check) => check::run(&loaded, commands.examine)?,
         Some(Command::Account(Account::Add(new))) => account::add(&loaded, new)?,
         Some(Command::Account(Account::Del { jid })) => account::del(&loaded, &jid)?,

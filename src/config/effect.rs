@@ -67,10 +67,6 @@ const TABLE: &[(&str, Effect)] = &[
     ),
     ("listen.http.handlers.mod_bosh", NotServed(ABSENT_HANDLER)),
     (
-        "listen.http.handlers.mongoose_prometheus_handler",
-        NotServed(ABSENT_HANDLER),
-    ),
-    (
         "listen.http.handlers.mongoose_graphql_handler",
         NotServed(ABSENT_HANDLER),
     ),

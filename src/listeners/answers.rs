@@ -107,7 +107,9 @@ impl Shard {
         let Stage::Negotiating(negotiation) = &mut connection.stage else {
             return;
         };
+        let failures = negotiation.failures();
         let order = answer(negotiation, &mut connection.out);
+        self.cells.logins_failed += u64::from(negotiation.failures() - failures);
         self.resume(ring, key, order);
     }
 
@@ -127,7 +129,8 @@ impl Shard {
                 let condition = StanzaCondition::ResourceConstraint;
                 self.refuse_registration(key, (back.target.as_deref(), &to, &back.id), condition);
             }
-            Note::Status(request) => self.report(request),
+            Note::Gathered(id, answer) => self.gathered(ring, id, answer),
+            Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
             Note::Stop(drain_ms) => self.stop(ring, drain_ms),
         }
     }

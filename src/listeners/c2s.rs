@@ -92,6 +92,7 @@ impl Shard {
         }
         let mut at = 0;
         let mut last = Order::Go;
+        let failures = negotiation.failures();
         while at < input.len() {
             if out.len() > bound {
                 // It asks and does not read.
@@ -119,6 +120,7 @@ impl Shard {
             return input.len();
         };
         connection.held = negotiation.awaits();
+        self.cells.logins_failed += u64::from(negotiation.failures() - failures);
         connection.out = out;
         connection.stage = Stage::Negotiating(negotiation);
         if !connection.out.is_empty() {
@@ -423,6 +425,7 @@ impl Shard {
         for replaced in self.sessions.bind(user.bare(), &prepared, key, most) {
             self.make_room(user, &replaced);
         }
+        self.cells.logins += 1;
         self.shape(key, config.rate(&listener.shaper, user.domain(), who));
         Ok(full)
     }
@@ -516,7 +519,7 @@ impl Shard {
     }
 
     fn stanza(&mut self, key: Key, session: &Session, stanza: &Stanza<'_>) {
-        self.stanzas_in += 1;
+        self.cells.stanzas_in[stanza.kind.number()] += 1;
         let jid = &session.jid;
         let sender = Sender {
             origin: Origin::Session,

@@ -276,6 +276,15 @@ impl Connection {
         }
     }
 
+    /// It holds no memory but its own and its session's.
+    pub fn is_hibernated(&self) -> bool {
+        self.is_session()
+            && self.partial.is_none()
+            && !self.sending
+            && self.out.capacity() == 0
+            && !self.holds_spare_memory()
+    }
+
     /// Bytes of an element that has not come in whole.
     pub fn partial_bytes(&self) -> usize {
         let framed = match self.carrier.as_deref() {

@@ -13,6 +13,7 @@ use crate::listeners::mail::Note;
 use crate::listeners::settings::Settings;
 use crate::listeners::slab::Slab;
 use crate::modules::pipeline::Outbox;
+use crate::proto::stanza::Type;
 use crate::route::envelope::Envelopes;
 use crate::runtime::mesh::Mesh;
 
@@ -63,6 +64,8 @@ pub struct Desk {
     pub ends: Vec<(Key, EndReason)>,
     /// Spare output buffers.
     pub pool: Pool,
+    /// Stanzas written for clients: iq, message, presence.
+    pub delivered: [u64; 3],
     /// What is written is not the recipient's doing: who has no room for it is not cut.
     pub spares: bool,
 }
@@ -78,6 +81,7 @@ impl Desk {
             dirty: Vec::new(),
             ends: Vec::new(),
             pool: Pool::default(),
+            delivered: [0; 3],
             spares: false,
         }
     }
@@ -98,6 +102,10 @@ impl Desk {
 }
 
 impl Outbox for Desk {
+    fn delivered(&mut self, kind: Type) {
+        self.delivered[kind.number()] += 1;
+    }
+
     fn output(&mut self, key: Key, bytes: usize) -> Option<&mut Vec<u8>> {
         let connection = self.slab.get_mut(key)?;
         // Before its handshake is answered a component takes nothing.

@@ -45,6 +45,7 @@ impl Shard {
         loop {
             self.accept_more(&mut ring);
             self.flush(&mut ring);
+            self.time_turn();
             let flushed = self.desk.mesh.flush();
             self.congested = !flushed && self.is_congested();
             if self.is_done() {
@@ -106,10 +107,25 @@ impl Shard {
     )]
     fn tell_time(&mut self) {
         // 0 means "none" wherever a time is kept.
-        self.desk.now_ms = self.epoch.elapsed().as_millis() as u64 + 1;
+        let elapsed = self.epoch.elapsed();
+        self.desk.now_ms = elapsed.as_millis() as u64 + 1;
+        self.turn = (
+            elapsed.as_micros() as u64,
+            self.cells.stanzas_in.iter().sum(),
+        );
         self.facts.unix_seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+    }
+
+    /// The stanzas of the turn are handed to the kernel: how long did that take?
+    fn time_turn(&mut self) {
+        let (began_us, before) = self.turn;
+        let stanzas = self.cells.stanzas_in.iter().sum::<u64>() - before;
+        if stanzas > 0 {
+            let took = self.epoch.elapsed().as_micros() as u64 - began_us;
+            self.cells.turn.observe(took, stanzas);
+        }
     }
 
     fn sleep(&mut self, ring: &mut Ring, flushed: bool) -> std::io::Result<()> {

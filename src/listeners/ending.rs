@@ -30,6 +30,8 @@ pub enum EndReason {
     Fault,
     /// The socket failed or was reset.
     Failed,
+    /// An administrator ended it.
+    Kicked,
     /// The peer closed the socket without closing the stream.
     PeerClosed,
     /// The client's session was replaced, or made room for another.
@@ -48,13 +50,14 @@ pub enum EndReason {
 
 impl EndReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AddressLimit,
         Self::BadProxyHeader,
         Self::BadRequest,
         Self::Finished,
         Self::Fault,
         Self::Failed,
+        Self::Kicked,
         Self::PeerClosed,
         Self::Replaced,
         Self::SlowReader,
@@ -73,6 +76,7 @@ impl EndReason {
             Self::Finished => "finished",
             Self::Fault => "fault",
             Self::Failed => "failed",
+            Self::Kicked => "kicked",
             Self::PeerClosed => "peer_closed",
             Self::Replaced => "replaced",
             Self::SlowReader => "slow_reader",
@@ -124,6 +128,9 @@ impl Shard {
             handshake.open_for_error(host, &id, &general.language, &mut connection.out);
         }
         error.write(&mut connection.out);
+        if let Some(count) = self.cells.stream_errors.get_mut(error.condition as usize) {
+            *count += 1;
+        }
         self.finish(ring, key, reason, false);
     }
 
@@ -194,6 +201,7 @@ impl Shard {
         };
         let bare = session.jid.bare().to_owned();
         if let Some(ended) = self.sessions.unbind(&bare, key) {
+            self.cells.logouts += 1;
             let mut scene = self.scene();
             presence::ended(&mut scene, session.jid.as_str(), &bare, &ended);
         }

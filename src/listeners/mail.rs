@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use crate::base::key::Key;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
-use crate::listeners::status::StatusRequest;
+use crate::listeners::status::Answer;
+use crate::listeners::status::Inquiry;
 use crate::modules::register::Ask;
 use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
@@ -101,7 +102,7 @@ impl Note {
             Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, _) => Some(*key),
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
-            Self::Status(_) | Self::Stop(_) => None,
+            Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
         }
     }
 }
@@ -119,7 +120,9 @@ pub enum Note {
     /// A registration could not even be tried: the id and addresses to answer with.
     Unregistered(Key, Box<Addressed>),
     /// Somebody asks how things are.
-    Status(StatusRequest),
+    Inquiry(Inquiry),
+    /// What a shard answers to a question of this one.
+    Gathered(u64, Answer),
     /// Stop: close every stream within so many milliseconds.
     Stop(u64),
 }

@@ -17,6 +17,7 @@ pub mod ending;
 pub mod http;
 pub mod mail;
 pub mod receive;
+pub mod report;
 pub mod send;
 pub mod service;
 pub mod settings;

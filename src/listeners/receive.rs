@@ -224,6 +224,7 @@ impl Shard {
                 let mut handled = Ok(());
                 if let Some(connection) = self.desk.slab.get_mut(key) {
                     connection.active_ms = now_ms;
+                    self.cells.bytes_in += length as u64;
                     let bytes = buffers.bytes(&buffer, length);
                     let arrived = AssertUnwindSafe(|| self.arrived(ring, key, bytes));
                     handled = catch_unwind(arrived);
@@ -382,6 +383,7 @@ impl Shard {
             return;
         }
         tls.established = true;
+        self.cells.handshakes += 1;
         if let Stage::Negotiating(negotiation) = &mut connection.stage {
             negotiation.secured();
         }

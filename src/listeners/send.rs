@@ -112,7 +112,10 @@ impl Shard {
             return self.desk.pool.give(buffer);
         };
         let sent = match result {
-            Ok(sent) => from + sent,
+            Ok(sent) => {
+                self.cells.bytes_out += sent as u64;
+                from + sent
+            }
             Err(error) => {
                 tracing::debug!(%error, "send failed");
                 self.cut(ring, key, EndReason::Failed);

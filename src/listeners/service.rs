@@ -401,7 +401,7 @@ impl Shard {
         from: &str,
     ) -> Result<(), StreamError> {
         let invalid = || StreamError::new(StreamCondition::InvalidFrom);
-        self.stanzas_in += 1;
+        self.cells.stanzas_in[stanza.kind.number()] += 1;
         let parts = crate::jid::parse(from).map_err(|_| invalid())?;
         if !self.speaks_for(key, peer, &parts.domain) {
             return Err(invalid());

@@ -18,7 +18,9 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
+use crate::listeners::report::ServerFacts;
 use crate::listeners::settings::Settings;
+use crate::metrics::Cells;
 use crate::modules::Asked;
 use crate::modules::Facts;
 use crate::modules::Scene;
@@ -51,6 +53,8 @@ pub struct Parts {
     pub work: PasswordHandle,
     /// How other threads reach this shard.
     pub outside: Outside<Note>,
+    /// How this shard reaches all of them, itself among them, with what is no stanza.
+    pub shards: Vec<Outside<Note>>,
     /// The wakers of all shards.
     pub wakers: Vec<Arc<Waker>>,
     /// Facts that answers are made of.
@@ -98,6 +102,8 @@ pub struct Shard {
     pub work: PasswordHandle,
     /// How other threads reach this shard.
     pub outside: Outside<Note>,
+    /// How it reaches all shards, itself among them, with what is no stanza.
+    pub shards: Vec<Outside<Note>>,
     /// Facts that answers are made of.
     pub facts: Facts,
     /// Requests of modules that wait for the store.
@@ -117,8 +123,10 @@ pub struct Shard {
     /// Connections that were cut while a send was under way, until its buffer comes back; with
     /// TLS also what it holds in clear.
     pub cut_in_flight: Vec<(Key, Vec<u8>)>,
-    /// Stanzas received.
-    pub stanzas_in: u64,
+    /// What it counts.
+    pub cells: Cells,
+    /// When this turn began, in microseconds of the shared clock, and the stanzas before it.
+    pub turn: (u64, u64),
     /// When a bad PROXY header was last logged.
     pub proxy_logged_ms: u64,
     /// The shared origin of time.
@@ -151,6 +159,7 @@ impl Shard {
             store: parts.store,
             work: parts.work,
             outside: parts.outside,
+            shards: parts.shards,
             facts: parts.facts,
             asked: Vec::new(),
             scarce_logged_ms: 0,
@@ -160,7 +169,8 @@ impl Shard {
             cut_in_flight: Vec::new(),
             stashed: Vec::new(),
             starved: Vec::new(),
-            stanzas_in: 0,
+            cells: Cells::default(),
+            turn: (0, 0),
             proxy_logged_ms: 0,
             epoch: parts.epoch,
             scanners: Vec::new(),
@@ -186,6 +196,16 @@ impl Shard {
             outbox: &mut self.desk,
             facts: &self.facts,
             asked: &mut self.asked,
+        }
+    }
+
+    /// What one shard alone does not know.
+    pub fn server_facts(&self) -> ServerFacts {
+        ServerFacts {
+            version: self.facts.version,
+            uptime_s: self.desk.now_ms / 1000,
+            unix_seconds: self.facts.unix_seconds,
+            store: self.store.times(),
         }
     }
 

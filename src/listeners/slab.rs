@@ -16,6 +16,8 @@ pub struct Slab {
     chunks: Vec<Box<[Place]>>,
     free: Vec<u32>,
     count: usize,
+    /// Of the count, by number of the listener.
+    by_listener: Vec<u32>,
 }
 
 impl Slab {
@@ -27,6 +29,38 @@ impl Slab {
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// Connections by number of their listener.
+    pub fn by_listener(&self) -> &[u32] {
+        &self.by_listener
+    }
+
+    fn counted(&mut self, listener: u16) -> &mut u32 {
+        let place = usize::from(listener);
+        if self.by_listener.len() <= place {
+            self.by_listener.resize(place + 1, 0);
+        }
+        self.by_listener
+            .get_mut(place)
+            .expect("the vector has just been made long enough")
+    }
+
+    /// A connection goes over to another listener.
+    pub fn relabel(&mut self, key: Key, listener: u16) {
+        if let Some(connection) = self.get_mut(key) {
+            let before = std::mem::replace(&mut connection.listener, listener);
+            *self.counted(before) -= 1;
+            *self.counted(listener) += 1;
+        }
+    }
+
+    /// Some of the connections.
+    pub fn first(&self, most: usize) -> impl Iterator<Item = &Connection> {
+        let places = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        places
+            .filter_map(|place| place.connection.as_ref())
+            .take(most)
     }
 
     fn place(&mut self, slot: u32) -> Option<&mut Place> {
@@ -42,6 +76,7 @@ impl Slab {
         }
         let slot = self.free.pop().expect("grow made free places");
         self.count += 1;
+        *self.counted(connection.listener) += 1;
         let place = self.place(slot).expect("free places are in the slab");
         place.connection = Some(connection);
         Key {
@@ -94,6 +129,7 @@ impl Slab {
         place.generation = Key::next_generation(place.generation);
         self.free.push(key.slot);
         self.count -= 1;
+        *self.counted(connection.listener) -= 1;
         Some(connection)
     }
 

@@ -43,6 +43,8 @@ pub trait Outbox {
     fn mail(&mut self, shard: usize) -> &mut Envelopes;
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);
+    /// A stanza of this kind was written to an output: for whoever counts.
+    fn delivered(&mut self, _kind: Type) {}
     /// Whether a rule of `[access]` lets this sender in.
     fn allows(&self, rule: &str, who: Who<'_>) -> bool;
 }
@@ -333,6 +335,7 @@ pub fn hand_over<O: Outbox>(
             too_large = true;
         } else if let Some(out) = scene.outbox.output(session.connection, room) {
             write(out);
+            scene.outbox.delivered(kind);
             given = true;
         }
     }

@@ -89,6 +89,11 @@ impl Gate {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// Most that may be open; None: any number.
+    pub fn open_max(&self) -> Option<usize> {
+        (self.open_max < usize::MAX).then_some(self.open_max)
+    }
+
     /// True while there is a free place.
     pub fn has_room(&self) -> bool {
         self.open.load(Ordering::SeqCst) < self.open_max

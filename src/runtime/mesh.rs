@@ -176,6 +176,12 @@ impl<B: Batch, T> Mesh<B, T> {
         self.outside.pop()
     }
 
+    /// Batches and items that wait to be received.
+    pub fn waiting(&self) -> usize {
+        let batches: usize = self.from.iter().map(|lane| lane.full.len()).sum();
+        batches + self.outside.len()
+    }
+
     /// True when nothing waits to be received.
     pub fn is_idle(&self) -> bool {
         self.outside.is_empty() && self.from.iter().all(|lane| lane.full.is_empty())

@@ -131,6 +131,7 @@ impl Server {
             shards: outside.clone(),
             cpus: cpus.chosen,
             settings: Arc::clone(&settings),
+            store: store.handle(),
             since,
         };
         let folder = loaded.data_folder();
@@ -196,7 +197,7 @@ fn prepare(
     for listener in listeners {
         let tls = listener
             .tls()
-            .map(|tls| tls::build(loaded, tls))
+            .map(|tls| tls::build(loaded, tls, &listener.kind))
             .transpose();
         let tls = tls.map_err(|errors| Failure::new(errors.to_string()))?;
         let mut acceptors = split(listener.common.num_acceptors, cores);
@@ -249,6 +250,7 @@ fn start_shards(
             }
         }
     }
+    let all = outside.clone();
     let mut futures = Vec::with_capacity(cpus.len());
     for ((mesh, own), outside) in ends.into_iter().zip(per_shard).zip(&outside) {
         let parts = Parts {
@@ -258,6 +260,7 @@ fn start_shards(
             store: store.handle(),
             work: work.handle(),
             outside: outside.clone(),
+            shards: all.clone(),
             wakers: wakers.clone(),
             facts: facts(&settings.config),
             epoch,

@@ -1,9 +1,11 @@
-//! The local status socket: `meerkat status` asks, the shards answer.
+//! The local socket: `meerkat status`, `session` and `stats` ask, the shards answer.
 //!
-//! A Unix socket below the data folder, mode 0600: who may read the folder may ask. One question a
-//! connection, answered with one JSON document.
+//! A Unix socket below the data folder, mode 0600: who may read the folder may ask, and end sessions.
+//! One question a connection, a line of words, answered with one JSON document.
 
 use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -11,26 +13,36 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
-use crate::cli::Loaded;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::backend::embedded::Handle as StoreHandle;
 use crate::cli::version;
 use crate::listeners::mail::Note;
+use crate::listeners::report;
+use crate::listeners::report::ServerFacts;
 use crate::listeners::settings::Settings;
-use crate::listeners::status::ShardStatus;
-use crate::listeners::status::StatusRequest;
+use crate::listeners::status::Answer;
+use crate::listeners::status::Inquiry;
+use crate::listeners::status::Question;
 use crate::runtime::mesh::Outside;
 
 /// The socket's name below the data folder.
 const SOCKET_NAME: &str = "meerkat.sock";
 /// How long the shards may take to answer, and a client to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The largest answer that `meerkat status` reads, in bytes.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// How long a client may take to ask.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of a question; an address has 3071 at most.
+const QUESTION_BYTES_MAX: u64 = 4096;
+/// The largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// What the socket's thread needs.
 pub struct Source {
@@ -40,6 +52,8 @@ pub struct Source {
     pub cpus: Vec<usize>,
     /// The operator's configuration.
     pub settings: Arc<Settings>,
+    /// The store, for how long it takes.
+    pub store: StoreHandle,
     /// When the server was started.
     pub since: Instant,
 }
@@ -74,129 +88,87 @@ pub fn serve(data_folder: &Path, source: Source) -> io::Result<()> {
     Ok(())
 }
 
-fn answer(mut stream: UnixStream, source: &Source) -> io::Result<()> {
+fn answer(stream: UnixStream, source: &Source) -> io::Result<()> {
+    stream.set_read_timeout(Some(QUESTION_PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = String::new();
+    BufReader::new(&stream)
+        .take(QUESTION_BYTES_MAX)
+        .read_line(&mut line)?;
+    let line = line.trim_end();
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let document = match word {
+        "status" => status(source),
+        "sessions" => {
+            let answers = inquire(source, &Question::Sessions(rest.to_owned()));
+            report::sessions(answers)
+        }
+        "kick" => report::kicked(inquire(source, &Question::Kick(rest.to_owned()))),
+        _ => json!({"error": "unknown question"}),
+    };
+    writeln!(&stream, "{document}")
+}
+
+fn status(source: &Source) -> Value {
+    let statuses = report::statuses(inquire(source, &Question::Status));
+    let facts = facts(source);
+    let mut document = report::status(&source.settings, &statuses, &facts);
+    for shard in document["shards"].as_array_mut().into_iter().flatten() {
+        let number = shard["shard"].as_u64().unwrap_or_default() as usize;
+        shard["cpu"] = json!(source.cpus.get(number));
+    }
+    document
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread of the socket looks at the clock for the shards' figures"
+)]
+fn facts(source: &Source) -> ServerFacts {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    ServerFacts {
+        version: version(),
+        uptime_s: source.since.elapsed().as_secs(),
+        unix_seconds: now.map_or(0, |now| now.as_secs()),
+        store: source.store.times(),
+    }
+}
+
+/// Asks every shard; those that do not answer in time are left out.
+fn inquire(source: &Source, question: &Question) -> Vec<Answer> {
     let (sender, answers) = sync_channel(source.shards.len());
     for shard in &source.shards {
-        let request = StatusRequest {
-            answer: sender.clone(),
+        let sender = sender.clone();
+        let inquiry = Inquiry {
+            question: question.clone(),
+            reply: Box::new(move |answer| {
+                // Whoever asked may have given up.
+                let _ = sender.try_send(answer);
+            }),
         };
-        if shard.send(Note::Status(request)).is_err() {
-            tracing::warn!("a shard's inbox is full: status is incomplete");
+        if shard.send(Note::Inquiry(inquiry)).is_err() {
+            tracing::warn!("a shard's inbox is full: the answer is incomplete");
         }
     }
     drop(sender);
-    let mut statuses: Vec<ShardStatus> = Vec::new();
-    while let Ok(status) = answers.recv_timeout(PATIENCE) {
-        statuses.push(status);
-        if statuses.len() == source.shards.len() {
-            break;
-        }
+    let mut all = Vec::with_capacity(source.shards.len());
+    while all.len() < source.shards.len()
+        && let Ok(answer) = answers.recv_timeout(PATIENCE)
+    {
+        all.push(answer);
     }
-    statuses.sort_by_key(|status| status.shard);
-    stream.write_all(render(source, &statuses).as_bytes())
+    all
 }
 
-fn render(source: &Source, statuses: &[ShardStatus]) -> String {
-    let shards = join(statuses, |status| {
-        let cpu = source.cpus.get(status.shard).copied().unwrap_or_default();
-        format!(
-            "{{\"shard\":{},\"cpu\":{cpu},\"connections\":{},\"sessions\":{},\"stanzas\":{},\
-             \"ends\":{{{}}}}}",
-            status.shard,
-            status.connections,
-            status.sessions,
-            status.stanzas,
-            join(&status.ends, |(label, count)| format!(
-                "\"{label}\":{count}"
-            )),
-        )
-    });
-    let numbered: Vec<_> = source.settings.listeners().iter().enumerate().collect();
-    let listeners = join(&numbered, |(number, listener)| {
-        let open: usize = statuses
-            .iter()
-            .filter_map(|s| s.by_listener.get(*number))
-            .sum();
-        format!(
-            "{{\"path\":\"{}\",\"address\":\"{}\",\"acceptors\":{:?},\"connections\":{open},\
-             \"accepted\":{}}}",
-            listener.path,
-            listener.address,
-            listener.acceptors,
-            listener.gate.accepted(),
-        )
-    });
-    let sessions: usize = statuses.iter().map(|status| status.sessions).sum();
-    format!(
-        "{{\"version\":\"{}\",\"uptime_s\":{},\"sessions\":{sessions},\"shards\":[{shards}],\
-         \"listeners\":[{listeners}]}}\n",
-        version(),
-        source.since.elapsed().as_secs(),
-    )
-}
-
-fn join<T>(items: &[T], render: impl Fn(&T) -> String) -> String {
-    items.iter().map(render).collect::<Vec<_>>().join(",")
-}
-
-/// `meerkat status`.
-pub fn ask(loaded: Loaded, json: bool) -> ExitCode {
-    let path = socket_path(&loaded.data_folder());
+/// Asks the running server whose data is in this folder.
+///
+/// # Errors
+/// When none answers.
+pub fn ask(data_folder: &Path, question: &str) -> io::Result<Value> {
+    let stream = UnixStream::connect(socket_path(data_folder))?;
+    stream.set_read_timeout(Some(2 * PATIENCE))?;
+    writeln!(&stream, "{question}")?;
     let mut text = String::new();
-    let result = UnixStream::connect(&path).and_then(|stream| {
-        stream.set_read_timeout(Some(2 * PATIENCE))?;
-        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)
-    });
-    let mut stderr = io::stderr();
-    if let Err(error) = result {
-        let path = path.display();
-        // A closed stderr is nobody to tell.
-        let _ = writeln!(
-            stderr,
-            "meerkat: no server answers at {path}: {error}\nStart one with `meerkat serve`, or name \
-             its configuration with -c FILE"
-        );
-        return ExitCode::FAILURE;
-    }
-    let shown = if json { text } else { table(&text) };
-    match io::stdout().write_all(shown.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// The document as a person reads it.
-fn table(json: &str) -> String {
-    let Ok(status) = serde_json::from_str::<serde_json::Value>(json) else {
-        return json.to_owned();
-    };
-    let number = |value: &serde_json::Value, key: &str| value[key].as_u64().unwrap_or_default();
-    let mut text = format!(
-        "meerkat {}, up {} s, {} sessions\n",
-        status["version"].as_str().unwrap_or_default(),
-        number(&status, "uptime_s"),
-        number(&status, "sessions"),
-    );
-    for shard in status["shards"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "  shard {} (cpu {}): {} connections, {} sessions, {} stanzas\n",
-            number(shard, "shard"),
-            number(shard, "cpu"),
-            number(shard, "connections"),
-            number(shard, "sessions"),
-            number(shard, "stanzas"),
-        ));
-    }
-    for listener in status["listeners"].as_array().into_iter().flatten() {
-        text.push_str(&format!(
-            "  {} {}: {} open, {} accepted, acceptors {}\n",
-            listener["path"].as_str().unwrap_or_default(),
-            listener["address"].as_str().unwrap_or_default(),
-            number(listener, "connections"),
-            number(listener, "accepted"),
-            listener["acceptors"],
-        ));
-    }
-    text
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text)?;
+    serde_json::from_str(&text).map_err(io::Error::other)
 }

@@ -12,6 +12,7 @@ use crate::cli::Loaded;
 use crate::config::Errors;
 use crate::config::Place;
 use crate::config::listen::Listener;
+use crate::config::listen::ListenerKind;
 use crate::config::listen::Tls;
 use crate::config::listen::TlsMode;
 use crate::config::listen::TlsVersion;
@@ -24,6 +25,8 @@ use crate::net::tls::TlsVersions;
 use crate::net::tls::VerifyMode;
 use crate::net::tls::options::KeyPassword;
 
+/// What ALPN calls HTTP/1.1 (RFC 7301 section 6).
+const ALPN_HTTP: &str = "http/1.1";
 /// What ALPN calls direct TLS for clients (XEP-0368).
 const ALPN_CLIENT: &str = "xmpp-client";
 
@@ -73,12 +76,12 @@ pub fn make_certificates(
 ///
 /// # Errors
 /// Everything that is wrong with its files and options, at their places.
-pub fn build(loaded: &Loaded, tls: &Tls) -> Result<TlsServer, Errors> {
+pub fn build(loaded: &Loaded, tls: &Tls, kind: &ListenerKind) -> Result<TlsServer, Errors> {
     let read = |path: &str| -> std::io::Result<Vec<u8>> {
         let located: PathBuf = loaded.locate(path);
         std::fs::read(located)
     };
-    TlsServer::build(&options(tls), &read).map_err(|errors| {
+    TlsServer::build(&options(tls, kind), &read).map_err(|errors| {
         let mut all: Option<Errors> = None;
         for error in errors {
             let found = Errors::at(place(tls, &error), error.text);
@@ -97,14 +100,14 @@ pub fn build(loaded: &Loaded, tls: &Tls) -> Result<TlsServer, Errors> {
 /// All that is wrong with them.
 pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
     let mut all: Option<Errors> = None;
-    for tls in super::served(&loaded.config)
-        .iter()
-        .filter_map(|listener| listener.tls())
-    {
+    for listener in super::served(&loaded.config) {
+        let Some(tls) = listener.tls() else {
+            continue;
+        };
         if tls.is_to_be_made(&loaded.config.runtime, |path| loaded.locate(path).exists()) {
             continue;
         }
-        if let Err(errors) = build(loaded, tls) {
+        if let Err(errors) = build(loaded, tls, &listener.kind) {
             match &mut all {
                 Some(all) => all.merge(errors),
                 None => all = Some(errors),
@@ -114,7 +117,7 @@ pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
     all.map_or(Ok(()), Err)
 }
 
-fn options(tls: &Tls) -> TlsOptions {
+fn options(tls: &Tls, kind: &ListenerKind) -> TlsOptions {
     let versions = tls.versions.as_ref();
     let offers = |version: TlsVersion| {
         versions.is_none_or(|versions| versions.iter().any(|found| found.value == version))
@@ -153,9 +156,10 @@ fn options(tls: &Tls) -> TlsOptions {
         early_data: tls.early_data,
         session_tickets_stateless: tls.session_tickets.is_some(),
         dhfile: tls.dhfile.as_ref().map(|file| file.value.clone()),
-        alpn: match tls.mode {
-            TlsMode::Tls => vec![ALPN_CLIENT.to_owned()],
-            TlsMode::StartTls | TlsMode::StartTlsRequired => Vec::new(),
+        alpn: match (kind, tls.mode) {
+            (ListenerKind::Http(_), _) => vec![ALPN_HTTP.to_owned()],
+            (_, TlsMode::Tls) => vec![ALPN_CLIENT.to_owned()],
+            (_, TlsMode::StartTls | TlsMode::StartTlsRequired) => Vec::new(),
         },
     }
 }

@@ -97,6 +97,11 @@ impl Table {
         self.sessions
     }
 
+    /// How many users there are on this shard.
+    pub fn users_len(&self) -> usize {
+        self.users.len()
+    }
+
     /// Users on this shard.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.iter()

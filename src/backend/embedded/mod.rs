@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use crossbeam_channel::TrySendError;
@@ -30,6 +31,8 @@ use self::accounts::Database;
 use self::worker::Order;
 use self::worker::Worker;
 use crate::base::data_dir;
+use crate::metrics::Histogram;
+use crate::metrics::SharedHistogram;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
@@ -76,6 +79,7 @@ pub struct Store {
 pub struct Handle {
     orders: Sender<Order>,
     changed_outside: Arc<AtomicU64>,
+    times: Arc<SharedHistogram>,
 }
 
 impl Store {
@@ -101,6 +105,7 @@ impl Store {
             handle: Handle {
                 orders,
                 changed_outside,
+                times: Arc::default(),
             },
             thread: Some(thread),
         })
@@ -135,7 +140,16 @@ impl Drop for Store {
 impl Handle {
     /// Queues a request without waiting. `reply` is called exactly once if this returns `Ok`, and
     /// never otherwise.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long the store takes is measured here"
+    )]
     pub fn submit(&self, request: Request, reply: Reply) -> Result<(), Refused> {
+        let (times, asked) = (Arc::clone(&self.times), Instant::now());
+        let reply: Reply = Box::new(move |result| {
+            times.observe(asked.elapsed().as_micros() as u64);
+            reply(result);
+        });
         self.orders
             .try_send(Order::ask(request, reply))
             .map_err(|refused| match refused {
@@ -148,6 +162,11 @@ impl Handle {
                     Refused::Stopped
                 }
             })
+    }
+
+    /// How long answers to [`Handle::submit`] took.
+    pub fn times(&self) -> Histogram {
+        self.times.read()
     }
 
     /// Queues a request and waits for room in the queue: for threads of the command line, never for

@@ -12,6 +12,8 @@
 pub mod answer;
 pub mod conversation;
 pub mod forwarded;
+pub mod gather;
+pub mod metrics;
 pub mod sites;
 pub mod websocket;
 
@@ -19,6 +21,7 @@ use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use hyper::Method;
 use hyper::Response;
 use hyper::StatusCode;
 
@@ -26,6 +29,8 @@ use self::conversation::Asked;
 use self::conversation::Content;
 use self::conversation::Conversation;
 use self::conversation::Progress;
+use self::gather::Gathering;
+use self::gather::Purpose;
 use self::sites::Handler;
 use self::sites::NoSite;
 use crate::base::key::Key;
@@ -33,6 +38,7 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::ending::LINGER_MS;
 use crate::listeners::shard::Shard;
+use crate::listeners::status::Question;
 use crate::net::ring::Ring;
 
 /// Time for a request to come in whole, head and body, from the end of the answer before. So it is
@@ -43,6 +49,9 @@ pub const REQUEST_MS: u64 = 30_000;
 #[derive(Default)]
 pub struct Http {
     conversations: HashMap<Key, Box<Conversation>, RandomState>,
+    /// Requests that wait for other shards; at most one for each connection.
+    gatherings: Vec<Gathering>,
+    gatherings_begun: u64,
 }
 
 impl Http {
@@ -56,6 +65,10 @@ impl Http {
         let conversation = self.conversations.get(&key);
         conversation.is_some_and(|conversation| conversation.is_asking)
     }
+}
+
+fn is_read(request: &Asked) -> bool {
+    matches!(request.parts.method, Method::GET | Method::HEAD)
 }
 
 impl Shard {
@@ -163,6 +176,24 @@ impl Shard {
         self.listen_on(ring, key);
     }
 
+    /// The answer that a request had to wait for.
+    pub(super) fn answer_late(
+        &mut self,
+        ring: &mut Ring,
+        (key, serial): (Key, u32),
+        answer: Response<Content>,
+    ) {
+        let Some(conversation) = self.http.conversations.get_mut(&key) else {
+            return;
+        };
+        if !conversation.is_asking || conversation.serial != serial {
+            return;
+        }
+        conversation.answer(answer);
+        self.pump(ring, key);
+        self.listen_on(ring, key);
+    }
+
     /// No request after this one: what is written is sent, then the connection is closed in order.
     fn end_http(&mut self, ring: &mut Ring, key: Key, progress: Progress) {
         let now_ms = self.desk.now_ms;
@@ -225,6 +256,7 @@ impl Shard {
         request: Asked,
     ) -> Option<Response<Content>> {
         let settings = Rc::clone(&self.settings);
+        self.cells.requests += 1;
         self.forwarded(key, conversation, &request);
         let connection = self.desk.slab.get_mut(key)?;
         let listener = settings.listener(connection.listener);
@@ -238,6 +270,12 @@ impl Shard {
                 let text = format!("this version has no {name}");
                 Some(answer::explained(StatusCode::NOT_IMPLEMENTED, &text))
             }
+            Ok(Handler::Metrics) if is_read(&request) => {
+                let asked = (key, conversation.serial);
+                self.gather(asked, Purpose::Metrics, &Question::Status);
+                None
+            }
+            Ok(Handler::Metrics) => Some(answer::not_allowed("GET, HEAD")),
             Ok(Handler::WebSocket(number)) => match websocket::upgrade(&request.parts) {
                 Ok(answer) if self.admit_forwarded(key) => {
                     conversation.upgrade = Some(*number);

@@ -10,6 +10,8 @@ use crate::config::listen::Http;
 pub enum Handler {
     /// RFC 7395; the number of the listener that its connections become.
     WebSocket(u16),
+    /// Figures for Prometheus.
+    Metrics,
     /// A handler that loads and has no code yet: its name.
     Absent(&'static str),
 }
@@ -58,8 +60,7 @@ impl Sites {
             this.add(&handler.host.value, &handler.path.value, absent);
         }
         for handler in &handlers.mongoose_prometheus_handler {
-            let absent = Handler::Absent("mongoose_prometheus_handler");
-            this.add(&handler.host.value, &handler.path.value, absent);
+            this.add(&handler.host.value, &handler.path.value, Handler::Metrics);
         }
         for api in &handlers.mongoose_graphql_handler {
             let absent = Handler::Absent("mongoose_graphql_handler");
@@ -134,7 +135,7 @@ impl Sites {
     /// Bytes that the body of this request may have.
     pub fn body_bytes_max(&self, parts: &Parts) -> usize {
         match self.find(parts) {
-            Ok(Handler::WebSocket(_) | Handler::Absent(_)) | Err(_) => 0,
+            Ok(Handler::WebSocket(_) | Handler::Metrics | Handler::Absent(_)) | Err(_) => 0,
         }
     }
 }

@@ -198,11 +198,11 @@ impl Shard {
         let rest = conversation.into_rest();
         // Still HTTP, and sent as it is.
         let raw = std::mem::take(&mut connection.out);
-        connection.listener = number;
         connection.carrier = Some(Box::new(Carrier::WebSocket(WebSocket::new(raw, now_ms))));
         connection.stage = Stage::Negotiating(Box::new(Negotiation::new(connection.tls.is_some())));
         connection.held = connection.input_ended;
         connection.since_ms = now_ms;
+        self.desk.slab.relabel(key, number);
         self.desk.touch(key);
         self.next_step(key);
         self.feed(ring, key, &rest);

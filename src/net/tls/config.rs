@@ -125,6 +125,11 @@ impl TlsServer {
         days.min().unwrap_or(i64::MAX)
     }
 
+    /// The same at a time in seconds since 1970.
+    pub fn days_left_at(&self, unix_seconds: u64) -> i64 {
+        self.days_left(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(unix_seconds))
+    }
+
     /// What the operator should be told at the start.
     pub fn warnings(&self) -> &[TlsWarning] {
         &self.warnings

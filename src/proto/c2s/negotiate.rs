@@ -176,6 +176,11 @@ impl Negotiation {
         self.user.as_ref()
     }
 
+    /// Logins that failed.
+    pub fn failures(&self) -> u8 {
+        self.failures
+    }
+
     /// The stream of an authenticated user has been opened.
     pub fn is_past_login(&self) -> bool {
         self.user.is_some() && !self.expects_header()

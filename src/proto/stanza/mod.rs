@@ -75,6 +75,15 @@ pub enum Type {
 }
 
 impl Type {
+    /// A number for counters: iq, message, presence.
+    pub const fn number(self) -> usize {
+        match self {
+            Self::Iq(_) => 0,
+            Self::Message(_) => 1,
+            Self::Presence(_) => 2,
+        }
+    }
+
     /// The element's name.
     pub fn element(self) -> &'static str {
         match self {

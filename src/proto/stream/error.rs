@@ -49,6 +49,30 @@ pub enum StreamCondition {
 }
 
 impl StreamCondition {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 20] = [
+        Self::BadFormat,
+        Self::BadNamespacePrefix,
+        Self::Conflict,
+        Self::ConnectionTimeout,
+        Self::HostUnknown,
+        Self::ImproperAddressing,
+        Self::InternalServerError,
+        Self::InvalidFrom,
+        Self::InvalidNamespace,
+        Self::InvalidXml,
+        Self::NotAuthorized,
+        Self::NotWellFormed,
+        Self::PolicyViolation,
+        Self::ResourceConstraint,
+        Self::RestrictedXml,
+        Self::SystemShutdown,
+        Self::UndefinedCondition,
+        Self::UnsupportedEncoding,
+        Self::UnsupportedStanzaType,
+        Self::UnsupportedVersion,
+    ];
+
     /// The element's name, which is also the metric label.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,127 @@
+//! What a shard counts about itself.
+//!
+//! Each shard has [`Cells`] of its own, and counting is a plain addition to one of them: no other
+//! core looks at the memory. Whoever asks for figures gets a copy from each shard and adds them up.
+//! [`exposition`] writes them in the format that Prometheus reads.
+//!
+//! Nothing here knows XMPP: what an index means is said by who counts.
+
+pub mod exposition;
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+/// Upper bounds of the buckets of a [`Histogram`], in microseconds.
+pub const BOUNDS_US: [u64; 14] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
+    5_000_000,
+];
+
+/// How long something took, many times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// Counts by bucket, not summed up; the last one has no bound.
+    pub buckets: [u64; BOUNDS_US.len() + 1],
+    /// The sum, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Histogram {
+    /// So many things took so long.
+    pub fn observe(&mut self, microseconds: u64, count: u64) {
+        let place = BOUNDS_US.iter().position(|bound| microseconds <= *bound);
+        if let Some(bucket) = self.buckets.get_mut(place.unwrap_or(BOUNDS_US.len())) {
+            *bucket += count;
+        }
+        self.sum_us += microseconds * count;
+    }
+
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        for (own, others) in self.buckets.iter_mut().zip(other.buckets) {
+            *own += others;
+        }
+        self.sum_us += other.sum_us;
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// A histogram of what one background thread does for all shards; that thread alone adds to it.
+#[derive(Debug, Default)]
+pub struct SharedHistogram {
+    buckets: [AtomicU64; BOUNDS_US.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl SharedHistogram {
+    /// It took so long.
+    pub fn observe(&self, microseconds: u64) {
+        let place = BOUNDS_US.iter().position(|bound| microseconds <= *bound);
+        if let Some(bucket) = self.buckets.get(place.unwrap_or(BOUNDS_US.len())) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sum_us.fetch_add(microseconds, Ordering::Relaxed);
+    }
+
+    /// How it stands.
+    pub fn read(&self) -> Histogram {
+        let mut copy = Histogram::default();
+        for (to, from) in copy.buckets.iter_mut().zip(&self.buckets) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        copy.sum_us = self.sum_us.load(Ordering::Relaxed);
+        copy
+    }
+}
+
+/// Places for the conditions of stream errors.
+pub const STREAM_ERRORS_MAX: usize = 32;
+
+/// The counters of one shard. Lives on: one shard; copies of it wherever somebody asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cells {
+    /// Stanzas that clients sent: iq, message, presence.
+    pub stanzas_in: [u64; 3],
+    /// Stanzas handed to clients: iq, message, presence.
+    pub stanzas_out: [u64; 3],
+    /// Bytes received, as they came over the wire.
+    pub bytes_in: u64,
+    /// Bytes sent, likewise.
+    pub bytes_out: u64,
+    /// TLS handshakes completed.
+    pub handshakes: u64,
+    /// Logins refused.
+    pub logins_failed: u64,
+    /// Sessions opened.
+    pub logins: u64,
+    /// Sessions ended.
+    pub logouts: u64,
+    /// Stream errors sent, by number of the condition.
+    pub stream_errors: [u64; STREAM_ERRORS_MAX],
+    /// From the read that brought a stanza to the end of the turn's writes.
+    pub turn: Histogram,
+    /// HTTP requests answered.
+    pub requests: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets() {
+        let mut histogram = Histogram::default();
+        histogram.observe(50, 1);
+        histogram.observe(51, 2);
+        histogram.observe(u64::MAX / 4, 1);
+        assert_eq!(histogram.buckets[..2], [1, 2]);
+        assert_eq!(histogram.buckets[BOUNDS_US.len()], 1);
+        let mut sum = histogram;
+        sum.add(&histogram);
+        assert_eq!((sum.count(), sum.buckets[1]), (8, 4));
+    }
+}
