@@ -203,9 +203,11 @@ fn done(response: &Response, otherwise: impl FnOnce() -> Failure) -> Result<(), 
     match response {
         Response::Done => Ok(()),
         Response::AlreadyExists | Response::NoSuchAccount => Err(otherwise()),
-        Response::Count(_) | Response::Credentials(_) | Response::Exists(_) | Response::Page(_) => {
-            Err(unexpected())
-        }
+        Response::Count(_)
+        | Response::Credentials(_)
+        | Response::Data(_)
+        | Response::Exists(_)
+        | Response::Page(_) => Err(unexpected()),
     }
 }
 

@@ -39,6 +39,7 @@ const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field
 const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
 const IN_ORDER: &str = "requests are served in the order in which they come";
 const OWN_STORE: &str = "the server's store is its own";
+const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
 const UNASKED: &str = "nothing that works in this version asks for it";
@@ -97,11 +98,14 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_ping", Works),
     ("modules.mod_ping.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_presence", Works),
+    ("modules.mod_private", Works),
     ("modules.mod_register", Works),
     ("modules.mod_register.access", Works),
     ("modules.mod_register.ip_access", Works),
     ("modules.mod_register.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_time", Works),
+    ("modules.mod_vcard", Works),
+    ("modules.mod_vcard.*", Nothing(NO_SEARCH)),
     ("modules.mod_version", Works),
     ("host_config.host", Works),
     ("host_config.host_type", Works),

@@ -20,6 +20,8 @@ use crate::listeners::mail::Purpose;
 use crate::listeners::mail::Waiting;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
+use crate::modules;
+use crate::modules::Asked;
 use crate::modules::answer;
 use crate::modules::pipeline::Outbox;
 use crate::modules::register;
@@ -39,6 +41,7 @@ use crate::store::AccountId;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
+use crate::store::data::DataRequest;
 use crate::xml::element::Element;
 
 /// Random bytes of the server's part of a SCRAM nonce.
@@ -131,6 +134,7 @@ impl Shard {
             }
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
+            Note::Data(waiting, result) => self.data(&waiting, result),
             Note::Stop(drain_ms) => self.stop(ring, drain_ms),
         }
     }
@@ -300,14 +304,43 @@ impl Shard {
     /// Modules have questions for the store.
     pub(super) fn run_asked(&mut self) {
         for asked in std::mem::take(&mut self.asked) {
-            self.ask(Waiting {
-                connection: asked.connection,
-                ask: asked.ask,
-                id: asked.id,
-                from: Some(asked.from),
-                target: asked.target,
-            });
+            match asked {
+                Asked::Account(asked) => self.ask(Waiting {
+                    connection: asked.connection,
+                    ask: asked.ask,
+                    id: asked.id,
+                    from: Some(asked.from),
+                    target: asked.target,
+                }),
+                Asked::Data(request, waiting) => self.ask_data(request, waiting),
+            }
         }
+    }
+
+    /// Asks about what belongs to an account; the answer comes back as a note.
+    fn ask_data(&mut self, request: DataRequest, waiting: modules::Waiting) {
+        let outside = self.outside.clone();
+        let busy = waiting.clone();
+        let reply = Box::new(move |result| {
+            // The inbox has room for every request that the store can hold.
+            let _ = outside.send(Note::Data(Box::new(waiting), result));
+        });
+        if self.store.submit(Request::Data(request), reply).is_err() {
+            let why = (StanzaCondition::ResourceConstraint, "");
+            answer::reply_to(&mut self.scene(), &busy, Err(why));
+        }
+    }
+
+    fn data(&mut self, waiting: &modules::Waiting, result: Result<Response, StoreError>) {
+        let result = match result {
+            Ok(Response::Data(response)) => Ok(response),
+            Ok(_) => Err(StoreError::Stopped),
+            Err(error) => {
+                tracing::error!(%error, "the store did not answer a module");
+                Err(error)
+            }
+        };
+        answer::answered(&mut self.scene(), waiting, result);
     }
 
     /// Hashes the password where there is one, then asks the store.

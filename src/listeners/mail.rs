@@ -8,6 +8,7 @@ use crate::jid::Jid;
 use crate::listeners::connection::Connection;
 use crate::listeners::status::Answer;
 use crate::listeners::status::Inquiry;
+use crate::modules;
 use crate::modules::register::Ask;
 use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
@@ -103,6 +104,7 @@ impl Note {
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
             Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
+            Self::Data(waiting, _) => waiting.connection,
         }
     }
 }
@@ -119,6 +121,8 @@ pub enum Note {
     Registered(Box<Waiting>, Result<Response, StoreError>),
     /// A registration could not even be tried: the id and addresses to answer with.
     Unregistered(Key, Box<Addressed>),
+    /// What the store says to a module's question.
+    Data(Box<modules::Waiting>, Result<Response, StoreError>),
     /// Somebody asks how things are.
     Inquiry(Inquiry),
     /// What a shard answers to a question of this one.

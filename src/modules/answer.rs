@@ -2,17 +2,22 @@
 
 use crate::modules::Answer;
 use crate::modules::Asked;
+use crate::modules::AskedAccount;
 use crate::modules::Call;
 use crate::modules::Facts;
 use crate::modules::MODULES;
 use crate::modules::Route;
 use crate::modules::Scene;
 use crate::modules::To;
+use crate::modules::Topic;
+use crate::modules::Waiting;
 use crate::modules::bounce;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::refuse;
+use crate::modules::private;
+use crate::modules::vcard;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::Stanza;
@@ -21,6 +26,8 @@ use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::envelope::Envelope;
 use crate::route::envelope::Recipient;
+use crate::store::StoreError;
+use crate::store::data::DataResponse;
 use crate::xml::element::Element;
 
 /// A stanza to one of our hosts (RFC 6121 section 8.4). Presence to a host means nothing here.
@@ -109,7 +116,17 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
                 StanzaCondition::Forbidden,
             );
         }
-        (Some(Answer::Result(_)) | None, _) => {
+        (Some(Answer::Store(query)), Some(iq)) => {
+            let waiting = Waiting {
+                topic: query.topic,
+                from: iq.attr("from").unwrap_or_default().into(),
+                target: Some(target.into()),
+                id: iq.attr("id").unwrap_or_default().into(),
+                connection: None,
+            };
+            scene.asked.push(Asked::Data(query.request, waiting));
+        }
+        (Some(Answer::Result(_) | Answer::Store(_)) | None, _) => {
             let condition = StanzaCondition::ServiceUnavailable;
             bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
         }
@@ -186,14 +203,80 @@ fn request<O: Outbox>(
         Some(Answer::Ask(_)) if sender.origin != Origin::Session => {
             refuse(scene, sender, stanza, StanzaCondition::Forbidden);
         }
-        Some(Answer::Ask(ask)) => scene.asked.push(Asked {
+        Some(Answer::Ask(ask)) => scene.asked.push(Asked::Account(AskedAccount {
             ask,
             from: sender.full.into(),
             target: from.map(|from| from.as_ref().into()),
             id: id.as_deref().unwrap_or_default().into(),
             connection: sender.connection,
-        }),
+        })),
+        Some(Answer::Store(query)) => {
+            let waiting = Waiting {
+                topic: query.topic,
+                from: sender.full.into(),
+                target: from.map(|from| from.as_ref().into()),
+                id: id.as_deref().unwrap_or_default().into(),
+                connection: Some(sender.connection),
+            };
+            scene.asked.push(Asked::Data(query.request, waiting));
+        }
         None => refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable),
+    }
+}
+
+/// The store has answered what a module asked; whoever asked the module gets their answer.
+pub fn answered<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    waiting: &Waiting,
+    result: Result<DataResponse, StoreError>,
+) {
+    let answer = match (result, &waiting.topic) {
+        (Err(_), _) => Answer::Error(StanzaCondition::InternalServerError, ""),
+        (Ok(response), Topic::PrivateGet { unset }) => private::got(unset, response),
+        (Ok(response), Topic::PrivateSet) => private::kept(&response),
+        (Ok(response), Topic::VcardGet) => vcard::got(response),
+        (Ok(response), Topic::VcardSet) => vcard::kept(&response),
+    };
+    match answer {
+        Answer::Result(content) => reply_to(scene, waiting, Ok(&content)),
+        Answer::Error(condition, text) => reply_to(scene, waiting, Err((condition, text))),
+        // A module asks once.
+        Answer::Ask(_) | Answer::Store(_) => {
+            reply_to(
+                scene,
+                waiting,
+                Err((StanzaCondition::InternalServerError, "")),
+            );
+        }
+    }
+}
+
+/// The answer to a request that had to wait.
+pub fn reply_to<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    waiting: &Waiting,
+    outcome: Result<&[u8], (StanzaCondition, &str)>,
+) {
+    let to = reply::attribute(&waiting.from);
+    let (from, id) = (waiting.target.as_deref(), Some(&*waiting.id));
+    let write = |out: &mut Vec<u8>| match outcome {
+        Ok(content) => result((from, &to, id), content, out),
+        Err(why) => reply::error_parts("iq", from, &to, id, why, out),
+    };
+    let room = reply::ERROR_BYTES + to.len() + outcome.map_or(0, <[u8]>::len);
+    match waiting.connection {
+        Some(connection) => {
+            if let Some(out) = scene.outbox.output(connection, room) {
+                write(out);
+            }
+        }
+        None => {
+            let kind = Type::Iq(match outcome {
+                Ok(_) => IqType::Result,
+                Err(_) => IqType::Error,
+            });
+            bounce::send_sized(scene, &waiting.from, kind, room, write);
+        }
     }
 }
 

@@ -80,6 +80,18 @@ pub fn send<O: Outbox>(
     kind: Type,
     write: impl Fn(&mut Vec<u8>),
 ) {
+    // The server's own stanzas are short; the room is only an estimate for the bound.
+    send_sized(scene, to, kind, reply::ERROR_BYTES, write);
+}
+
+/// The same of about `room` bytes.
+pub fn send_sized<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    to: &str,
+    kind: Type,
+    room: usize,
+    write: impl Fn(&mut Vec<u8>),
+) {
     let Ok(parts) = crate::jid::parse(to) else {
         return;
     };
@@ -102,6 +114,5 @@ pub fn send<O: Outbox>(
         Destination::Service(service) => (service.owner, Recipient::Peer(service.connection)),
         Destination::Host | Destination::Absent | Destination::Remote { .. } => return,
     };
-    // The server's own stanzas are short; the room is only an estimate for the bound.
-    give(scene, owner, to, kind, reply::ERROR_BYTES, &write);
+    give(scene, owner, to, kind, room, &write);
 }

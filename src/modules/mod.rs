@@ -13,13 +13,16 @@ pub mod disco;
 pub mod ping;
 pub mod pipeline;
 pub mod presence;
+pub mod private;
 pub mod register;
 pub mod session;
 pub mod time;
+pub mod vcard;
 pub mod version;
 
 use std::sync::Arc;
 
+use crate::base::key::Key;
 use crate::config::Modules;
 use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::IqType;
@@ -27,6 +30,8 @@ use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
 use crate::route::services::Services;
 use crate::session::table::Table;
+use crate::store::AccountId;
+use crate::store::data::DataRequest;
 use crate::xml::element::Element;
 
 /// What is known about the server while a stanza is handled. Lives on: one shard, one call.
@@ -103,6 +108,12 @@ impl Call<'_> {
             .rsplit_once('@')
             .map_or(self.target, |(_, host)| host)
     }
+
+    /// The account, where it is the sender's own.
+    pub fn own_account(&self) -> Option<AccountId> {
+        let (user, host) = self.target.split_once('@')?;
+        (self.to == To::OwnAccount).then(|| AccountId::from_prepared(user, host))
+    }
 }
 
 /// What a handler answers.
@@ -112,13 +123,64 @@ pub enum Answer {
     Result(Vec<u8>),
     /// An error, and a sentence for the person behind it.
     Error(StanzaCondition, &'static str),
-    /// The store has to say something first.
+    /// The store has to say something about accounts first.
     Ask(register::Ask),
+    /// The store has to say something about what belongs to an account first.
+    Store(Query),
 }
 
-/// A request that waits for the store.
+/// A question to the store, and what its answer is for.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Query {
+    /// What the store is asked.
+    pub request: DataRequest,
+    /// Who knows what to do with the answer: [`answer::answered`].
+    pub topic: Topic,
+}
+
+/// What the store's answer is for. What a module has to remember meanwhile is in its variant.
+#[derive(Clone, Debug)]
+pub enum Topic {
+    /// XEP-0049: an element was asked for; where it is not kept, this is the answer.
+    PrivateGet {
+        /// The empty element.
+        unset: Vec<u8>,
+    },
+    /// XEP-0049: elements are kept.
+    PrivateSet,
+    /// XEP-0054: a vCard was asked for.
+    VcardGet,
+    /// XEP-0054: the own vCard is kept.
+    VcardSet,
+}
+
+/// Who waits for the store to answer a [`Query`].
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// What the answer is for.
+    pub topic: Topic,
+    /// Who asked: the full JID.
+    pub from: Box<str>,
+    /// The address that was asked, as it was written.
+    pub target: Option<Box<str>>,
+    /// The id of the request.
+    pub id: Box<str>,
+    /// The connection it came from; None where that is another shard's.
+    pub connection: Option<Key>,
+}
+
+/// What a module wants of the store.
+#[derive(Debug)]
+pub enum Asked {
+    /// To make, change or remove an account.
+    Account(AskedAccount),
+    /// To read or write what belongs to one.
+    Data(DataRequest, Waiting),
+}
+
+/// A request about an account that waits for the store.
+#[derive(Debug)]
+pub struct AskedAccount {
     /// What is to be done.
     pub ask: register::Ask,
     /// Who asked: the full JID.
@@ -128,7 +190,7 @@ pub struct Asked {
     /// The id of the request.
     pub id: Box<str>,
     /// The connection it came from.
-    pub connection: crate::base::key::Key,
+    pub connection: Key,
 }
 
 /// A route to a handler.
@@ -160,8 +222,10 @@ pub const MODULES: &[&Module] = &[
     &caps::MODULE,
     &disco::MODULE,
     &ping::MODULE,
+    &private::MODULE,
     &register::MODULE,
     &session::MODULE,
     &time::MODULE,
+    &vcard::MODULE,
     &version::MODULE,
 ];

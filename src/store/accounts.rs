@@ -9,6 +9,9 @@ use std::fmt;
 use crate::jid::Jid;
 use crate::proto::sasl::keys::Credentials;
 use crate::store::StoreError;
+use crate::store::data::DataRequest;
+use crate::store::data::DataResponse;
+use crate::store::data::DataStore;
 
 /// Most rows in one answer to [`Request::List`]: a page, so that the store's thread is never busy
 /// with one request for long.
@@ -85,6 +88,8 @@ pub enum Request {
         /// Seconds since 1970-01-01T00:00:00Z.
         created_at: u64,
     },
+    /// About the small things of an account. Answer: [`Response::Data`].
+    Data(DataRequest),
     /// Remove an account and all that belongs to it. Answer: [`Response::Done`] or
     /// [`Response::NoSuchAccount`].
     Delete {
@@ -126,6 +131,7 @@ impl Request {
     pub fn is_write(&self) -> bool {
         match self {
             Self::Create { .. } | Self::Delete { .. } | Self::SetCredentials { .. } => true,
+            Self::Data(request) => request.is_write(),
             Self::Count { .. } | Self::Exists { .. } | Self::List { .. } | Self::Lookup { .. } => {
                 false
             }
@@ -142,6 +148,8 @@ pub enum Response {
     Count(u64),
     /// Of that account; `None` where there is no such account.
     Credentials(Option<Credentials>),
+    /// The answer to [`Request::Data`].
+    Data(DataResponse),
     /// The write was carried out and survives a crash.
     Done,
     /// Whether the account exists.
@@ -154,7 +162,7 @@ pub enum Response {
 
 /// A store of accounts. Every method returns only when its effect is as lasting as the
 /// implementation makes it; a backend that commits in groups defers the answers, not the calls.
-pub trait AccountStore {
+pub trait AccountStore: DataStore {
     /// How many accounts there are, of all hosts or of one.
     fn count(&mut self, host: Option<&str>) -> Result<u64, StoreError>;
 
@@ -202,6 +210,7 @@ pub trait AccountStore {
                 true => Response::Done,
                 false => Response::AlreadyExists,
             },
+            Request::Data(request) => Response::Data(self.perform_data(request)?),
             Request::Delete { id } => done(self.delete(id)?),
             Request::Exists { id } => Response::Exists(self.exists(id)?),
             Request::List { host, after, rows } => {

@@ -8,6 +8,11 @@ use crate::store::AccountStore;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::accounts::ACCOUNT_PAGE_ROWS_MAX;
+use crate::store::data::Area;
+use crate::store::data::DataResponse;
+use crate::store::data::Remove;
+use crate::store::data::Room;
+use crate::store::data::Thing;
 
 /// Keys of one hash, cheap enough for a test.
 pub(crate) fn scram(password: &str) -> Credentials {
@@ -153,6 +158,60 @@ fn requests(store: &mut dyn AccountStore) {
         store.perform(&delete),
         Ok(Response::NoSuchAccount)
     ));
+}
+
+/// Runs the whole contract of [`DataStore`] on an empty store.
+pub(crate) fn data(store: &mut dyn AccountStore) {
+    let (romeo, juliet) = (id("romeo"), id("juliet"));
+    let room = Room {
+        things: 2,
+        bytes: 20,
+    };
+    let thing = |name: &str, value: &str| -> Thing { (name.into(), value.as_bytes().into()) };
+    let none = Remove::Names(Vec::new());
+    let put = [thing("b", "1"), thing("a", "22")];
+    let change = store.change(&romeo, Area::Private, &none, &put, room);
+    assert_eq!(change, Ok(DataResponse::NoSuchAccount));
+    for id in [&romeo, &juliet] {
+        assert_eq!(store.create(id, &scram("x"), 1), Ok(true));
+    }
+    let change = store.change(&romeo, Area::Private, &none, &put, room);
+    assert_eq!(change, Ok(DataResponse::Done));
+    let both = vec![thing("a", "22"), thing("b", "1")];
+    assert_eq!(store.things(&romeo, Area::Private), Ok(both.clone()));
+    assert_eq!(store.things(&romeo, Area::Vcard), Ok(Vec::new()));
+    assert_eq!(store.things(&juliet, Area::Private), Ok(Vec::new()));
+    let value = store.value(&romeo, Area::Private, "a");
+    assert_eq!(value, Ok(Some(b"22".as_slice().into())));
+    assert_eq!(store.value(&romeo, Area::Private, "c"), Ok(None));
+
+    // One too many, or too much: nothing of it is done, also not what it would have removed.
+    let third = store.change(&romeo, Area::Private, &none, &[thing("c", "")], room);
+    assert_eq!(third, Ok(DataResponse::NoRoom));
+    let gone = Remove::Names(vec!["a".into()]);
+    let large = [thing("c", "0123456789012345678")];
+    let change = store.change(&romeo, Area::Private, &gone, &large, room);
+    assert_eq!(change, Ok(DataResponse::NoRoom));
+    assert_eq!(store.things(&romeo, Area::Private), Ok(both));
+
+    let large = [thing("c", "012345678901234567")];
+    let change = store.change(&romeo, Area::Private, &gone, &large, room);
+    assert_eq!(
+        change,
+        Ok(DataResponse::NoRoom),
+        "b is there still: 21 bytes"
+    );
+    let change = store.change(&romeo, Area::Private, &Remove::All, &large, room);
+    assert_eq!(change, Ok(DataResponse::Done));
+    assert_eq!(store.things(&romeo, Area::Private), Ok(large.to_vec()));
+
+    assert_eq!(store.delete(&romeo), Ok(true));
+    assert_eq!(store.create(&romeo, &scram("x"), 1), Ok(true));
+    assert_eq!(
+        store.things(&romeo, Area::Private),
+        Ok(Vec::new()),
+        "whoever takes a name again finds nothing of who had it"
+    );
 }
 
 fn same(found: Option<Credentials>, password: &str) -> bool {

@@ -8,11 +8,19 @@ use crate::store::AccountId;
 use crate::store::AccountRow;
 use crate::store::AccountStore;
 use crate::store::StoreError;
+use crate::store::data::Area;
+use crate::store::data::DataResponse;
+use crate::store::data::DataStore;
+use crate::store::data::Remove;
+use crate::store::data::Room;
+use crate::store::data::Thing;
+use crate::store::data::fits;
 
 /// Accounts in memory, gone with the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     accounts: BTreeMap<AccountId, (Credentials, u64)>,
+    data: BTreeMap<(AccountId, Area, Box<str>), Box<[u8]>>,
 }
 
 impl MemoryStore {
@@ -43,6 +51,7 @@ impl AccountStore for MemoryStore {
     }
 
     fn delete(&mut self, id: &AccountId) -> Result<bool, StoreError> {
+        self.data.retain(|(owner, ..), _| owner != id);
         Ok(self.accounts.remove(id).is_some())
     }
 
@@ -89,6 +98,56 @@ impl AccountStore for MemoryStore {
     }
 }
 
+impl DataStore for MemoryStore {
+    fn things(&mut self, id: &AccountId, area: Area) -> Result<Vec<Thing>, StoreError> {
+        let of = |(owner, kind, _): &(AccountId, Area, Box<str>)| owner == id && *kind == area;
+        let found = self.data.iter().filter(|(key, _)| of(key));
+        Ok(found
+            .map(|((.., name), value)| (name.clone(), value.clone()))
+            .collect())
+    }
+
+    fn value(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        name: &str,
+    ) -> Result<Option<Box<[u8]>>, StoreError> {
+        Ok(self.data.get(&(id.clone(), area, name.into())).cloned())
+    }
+
+    fn change(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        remove: &Remove,
+        put: &[Thing],
+        room: Room,
+    ) -> Result<DataResponse, StoreError> {
+        if !self.accounts.contains_key(id) {
+            return Ok(DataResponse::NoSuchAccount);
+        }
+        let mut after: BTreeMap<Box<str>, Box<[u8]>> = self.things(id, area)?.into_iter().collect();
+        match remove {
+            Remove::All => after.clear(),
+            Remove::Names(names) => after.retain(|name, _| !names.contains(name)),
+        }
+        after.extend(put.iter().cloned());
+        if !fits(
+            after.iter().map(|(name, value)| (&**name, value.len())),
+            room,
+        ) {
+            return Ok(DataResponse::NoRoom);
+        }
+        self.data
+            .retain(|(owner, kind, _), _| owner != id || *kind != area);
+        let after = after.into_iter();
+        self.data
+            .extend(after.map(|(name, value)| ((id.clone(), area, name), value)));
+        Ok(DataResponse::Done)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +156,6 @@ mod tests {
     #[test]
     fn keeps_the_contract() {
         conformance::accounts(&mut MemoryStore::new());
+        conformance::data(&mut MemoryStore::new());
     }
 }

@@ -1,5 +1,6 @@
-//! What the server keeps: row types and one trait for each area (accounts; roster, archive and
-//! offline messages join with their features), without a word of SQL.
+//! What the server keeps: row types and one trait for each area (accounts, and small things that
+//! belong to them; roster, archive and offline messages join with their features), without a word of
+//! SQL.
 //!
 //! Read `accounts::AccountStore` first. A backend implements the trait on a thread of its own;
 //! [`memory`] implements it in a map and is the reference that every backend is compared with.
@@ -14,6 +15,7 @@
 pub mod accounts;
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod data;
 mod error;
 pub mod memory;
 

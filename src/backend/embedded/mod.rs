@@ -13,6 +13,7 @@
 //!   [`Handle::changed_outside`] moves when one of them changed something.
 
 mod accounts;
+mod data;
 mod schema;
 mod worker;
 

@@ -46,6 +46,16 @@ const MIGRATIONS: &[&str] = &[
         created_at INTEGER NOT NULL,
         PRIMARY KEY (host, user)
     ) STRICT, WITHOUT ROWID;",
+    // 2: small things that belong to an account, and go with it; area is Area::number.
+    "CREATE TABLE data (
+        host TEXT NOT NULL,
+        user TEXT NOT NULL,
+        area INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (host, user, area, name),
+        FOREIGN KEY (host, user) REFERENCES accounts (host, user) ON DELETE CASCADE
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the store's file, made where it is missing, with the newest schema.

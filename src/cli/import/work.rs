@@ -61,6 +61,7 @@ impl Worker<'_> {
                     Response::AlreadyExists
                     | Response::Count(_)
                     | Response::Credentials(_)
+                    | Response::Data(_)
                     | Response::Done
                     | Response::NoSuchAccount
                     | Response::Page(_) => Err(account::unexpected()),
@@ -108,7 +109,11 @@ fn outcome(result: Result<Response, StoreError>, line: u64, jid: Option<String>)
         Ok(Response::AlreadyExists) => return Told::Skipped,
         Ok(Response::NoSuchAccount) => "it was removed while it was imported".to_owned(),
         Ok(
-            Response::Count(_) | Response::Credentials(_) | Response::Exists(_) | Response::Page(_),
+            Response::Count(_)
+            | Response::Credentials(_)
+            | Response::Data(_)
+            | Response::Exists(_)
+            | Response::Page(_),
         ) => account::unexpected().to_string(),
         Err(error) => error.to_string(),
     };

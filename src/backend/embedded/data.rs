@@ -1,0 +1,147 @@
+//! Small things of accounts as rows of SQLite.
+
+use rusqlite::OptionalExtension;
+use rusqlite::params;
+
+use super::accounts::Database;
+use super::schema::failed;
+use crate::store::AccountId;
+use crate::store::AccountStore;
+use crate::store::StoreError;
+use crate::store::data::Area;
+use crate::store::data::DataResponse;
+use crate::store::data::DataStore;
+use crate::store::data::Remove;
+use crate::store::data::Room;
+use crate::store::data::Thing;
+
+impl DataStore for Database {
+    fn things(&mut self, id: &AccountId, area: Area) -> Result<Vec<Thing>, StoreError> {
+        let sql = "SELECT name, value FROM data WHERE host = ?1 AND user = ?2 AND area = ?3
+            ORDER BY name";
+        let read = || -> rusqlite::Result<Vec<Thing>> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let rows =
+                statement.query_map(params![id.host(), id.user(), area.number()], |row| {
+                    let name: String = row.get(0)?;
+                    let value: Vec<u8> = row.get(1)?;
+                    Ok((name.into_boxed_str(), value.into_boxed_slice()))
+                })?;
+            rows.collect()
+        };
+        read().map_err(|error| failed("read an account's data", &error))
+    }
+
+    fn value(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        name: &str,
+    ) -> Result<Option<Box<[u8]>>, StoreError> {
+        let sql = "SELECT value FROM data
+            WHERE host = ?1 AND user = ?2 AND area = ?3 AND name = ?4";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let key = params![id.host(), id.user(), area.number(), name];
+            statement
+                .query_row(key, |row| row.get::<_, Vec<u8>>(0))
+                .optional()
+        };
+        let value = read().map_err(|error| failed("read an account's data", &error))?;
+        Ok(value.map(Vec::into_boxed_slice))
+    }
+
+    fn change(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        remove: &Remove,
+        put: &[Thing],
+        room: Room,
+    ) -> Result<DataResponse, StoreError> {
+        if !self.exists(id)? {
+            return Ok(DataResponse::NoSuchAccount);
+        }
+        // What fails in the middle must not take other requests of the same commit with it.
+        let write = |sql: &str| {
+            let done = self.connection.execute_batch(sql);
+            done.map_err(|error| failed("write an account's data", &error))
+        };
+        write("SAVEPOINT change")?;
+        let fits = self
+            .write_change(id, area, remove, put, room)
+            .map_err(|error| failed("write an account's data", &error))?;
+        if !fits {
+            write("ROLLBACK TO change")?;
+        }
+        write("RELEASE change")?;
+        Ok(match fits {
+            true => DataResponse::Done,
+            false => DataResponse::NoRoom,
+        })
+    }
+}
+
+impl Database {
+    /// Whether what is there now fits.
+    fn write_change(
+        &self,
+        id: &AccountId,
+        area: Area,
+        remove: &Remove,
+        put: &[Thing],
+        room: Room,
+    ) -> rusqlite::Result<bool> {
+        let (host, user, area) = (id.host(), id.user(), area.number());
+        match remove {
+            Remove::All => {
+                let sql = "DELETE FROM data WHERE host = ?1 AND user = ?2 AND area = ?3";
+                let mut statement = self.connection.prepare_cached(sql)?;
+                statement.execute(params![host, user, area])?;
+            }
+            Remove::Names(names) => {
+                let sql = "DELETE FROM data
+                    WHERE host = ?1 AND user = ?2 AND area = ?3 AND name = ?4";
+                let mut statement = self.connection.prepare_cached(sql)?;
+                for name in names {
+                    statement.execute(params![host, user, area, name])?;
+                }
+            }
+        }
+        let sql = "INSERT INTO data (host, user, area, name, value) VALUES (?1, ?2, ?3, ?4, ?5)
+            ON CONFLICT (host, user, area, name) DO UPDATE SET value = excluded.value";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        for (name, value) in put {
+            statement.execute(params![host, user, area, name, &**value])?;
+        }
+        // octet_length() of a TEXT needs no conversion; length() would count characters.
+        let sql = "SELECT count(*), coalesce(sum(octet_length(name) + length(value)), 0) FROM data
+            WHERE host = ?1 AND user = ?2 AND area = ?3";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let (things, bytes): (i64, i64) = statement
+            .query_row(params![host, user, area], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        Ok(
+            things.unsigned_abs() <= room.things as u64
+                && bytes.unsigned_abs() <= room.bytes as u64,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::embedded::schema;
+    use crate::base::data_dir::tests::Scratch;
+    use crate::store::conformance;
+
+    #[test]
+    fn keeps_the_contract() {
+        let scratch = Scratch::new("data-contract");
+        let file = scratch.path().join("meerkat.db");
+        conformance::data(&mut Database {
+            connection: schema::open(&file).expect("made"),
+        });
+    }
+}

@@ -1,0 +1,165 @@
+//! Small things that belong to an account, by area and name: private storage, the vCard, whom it
+//! blocks, when it was last here.
+//!
+//! They are read and written as they are; what they mean is known to the modules. All that one
+//! request changes is changed at once or not at all.
+
+use crate::store::AccountId;
+use crate::store::StoreError;
+
+/// What a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    /// XEP-0191: an address for each name, without a value.
+    Blocked,
+    /// XEP-0012: one value.
+    LastActivity,
+    /// XEP-0049: the XML of a name and namespace.
+    Private,
+    /// XEP-0054: one value.
+    Vcard,
+}
+
+impl Area {
+    /// The number under which a backend keeps it; never changed once shipped.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Blocked => 1,
+            Self::LastActivity => 2,
+            Self::Private => 3,
+            Self::Vcard => 4,
+        }
+    }
+}
+
+/// How much an area of one account may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Things.
+    pub things: usize,
+    /// Bytes of all names and values together.
+    pub bytes: usize,
+}
+
+/// A name and a value.
+pub type Thing = (Box<str>, Box<[u8]>);
+
+/// What a store is asked about the things of an account. Crosses threads.
+#[derive(Clone, Debug)]
+pub enum DataRequest {
+    /// All of an area, in the order of their names. Answer: [`DataResponse::Things`].
+    All {
+        /// Whose.
+        id: AccountId,
+        /// Of what.
+        area: Area,
+    },
+    /// One of them. Answer: [`DataResponse::Value`].
+    Value {
+        /// Whose.
+        id: AccountId,
+        /// Of what.
+        area: Area,
+        /// Which.
+        name: Box<str>,
+    },
+    /// Replace and remove. Answer: [`DataResponse::Done`], [`DataResponse::NoSuchAccount`] or
+    /// [`DataResponse::NoRoom`], in which cases nothing was changed.
+    Change {
+        /// Whose.
+        id: AccountId,
+        /// Of what.
+        area: Area,
+        /// What goes, first; what is not there need not go.
+        remove: Remove,
+        /// What is put there, in place of what has the same name.
+        put: Vec<Thing>,
+        /// What it may all come to.
+        room: Room,
+    },
+}
+
+/// What of an area is removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remove {
+    /// Everything.
+    All,
+    /// What has these names.
+    Names(Vec<Box<str>>),
+}
+
+impl DataRequest {
+    /// Whether it changes anything, so that its answer has to wait for a commit.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::All { .. } | Self::Value { .. } => false,
+            Self::Change { .. } => true,
+        }
+    }
+}
+
+/// What a [`DataRequest`] is answered with. Crosses threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataResponse {
+    /// Carried out; it survives a crash.
+    Done,
+    /// Nothing was changed: it would be more than fits.
+    NoRoom,
+    /// Nothing was changed: there is no such account.
+    NoSuchAccount,
+    /// All of an area.
+    Things(Vec<Thing>),
+    /// The value of one thing; `None` where there is none.
+    Value(Option<Box<[u8]>>),
+}
+
+/// A store of things that belong to accounts. With an account, its things go.
+pub trait DataStore {
+    /// All of an area, in the order of their names as bytes.
+    fn things(&mut self, id: &AccountId, area: Area) -> Result<Vec<Thing>, StoreError>;
+
+    /// The value of one thing.
+    fn value(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        name: &str,
+    ) -> Result<Option<Box<[u8]>>, StoreError>;
+
+    /// Removes and puts; see [`DataRequest::Change`] for the answer.
+    fn change(
+        &mut self,
+        id: &AccountId,
+        area: Area,
+        remove: &Remove,
+        put: &[Thing],
+        room: Room,
+    ) -> Result<DataResponse, StoreError>;
+
+    /// Carries out one request.
+    fn perform_data(&mut self, request: &DataRequest) -> Result<DataResponse, StoreError> {
+        match request {
+            DataRequest::All { id, area } => Ok(DataResponse::Things(self.things(id, *area)?)),
+            DataRequest::Value { id, area, name } => {
+                Ok(DataResponse::Value(self.value(id, *area, name)?))
+            }
+            DataRequest::Change {
+                id,
+                area,
+                remove,
+                put,
+                room,
+            } => self.change(id, *area, remove, put, *room),
+        }
+    }
+}
+
+/// Whether things of these sizes fit.
+pub fn fits<'a>(things: impl Iterator<Item = (&'a str, usize)>, room: Room) -> bool {
+    let (mut count, mut bytes) = (0, 0);
+    for (name, value) in things {
+        count += 1;
+        bytes += name.len() + value;
+    }
+    count <= room.things && bytes <= room.bytes
+}
