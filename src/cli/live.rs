@@ -108,6 +108,10 @@ fn status_table(status: &Value) -> String {
             listener["acceptors"],
         )
     }));
+    lines.extend(list(status, "components").iter().map(|component| {
+        let (name, shard) = (text(component, "name"), number(component, "shard"));
+        format!("  component {name} (shard {shard})")
+    }));
     lines.push(String::new());
     lines.join("\n")
 }

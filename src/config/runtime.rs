@@ -1,5 +1,8 @@
 //! `[runtime]`: ours. How the process uses the machine.
 
+use std::path::Component;
+use std::path::Path;
+
 use super::option::Kind;
 use super::option::Range;
 use super::option::Unwritten;
@@ -33,5 +36,14 @@ options! {
         /// How long a stopping server waits for its connections to take what is still to be
         /// said to them, in milliseconds.
         drain_ms: u64 = Kind::MILLIS, Unwritten::Int(10_000), ours();
+    }
+}
+
+impl Runtime {
+    /// Whether a file is below the data folder, where a first start makes what is missing.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let name = Path::new(name);
+        name.starts_with(&self.data_dir.value)
+            && !name.components().any(|part| part == Component::ParentDir)
     }
 }

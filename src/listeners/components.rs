@@ -37,7 +37,7 @@ impl Components {
         let domains = service.domains.as_ref();
         let everybody = service.access.value == ALL;
         Self {
-            password: service.password.clone(),
+            password: service.password.clone().unwrap_or_default(),
             domains: domains.map(|domains| domains.iter().map(prepared).collect()),
             access: (!everybody).then(|| service.access.value.as_str().into()),
             check_from: service.check_from,

@@ -67,6 +67,13 @@ pub fn status(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts
             })
         })
         .collect();
+    let components: Vec<Value> = statuses
+        .iter()
+        .flat_map(|status| {
+            let names = status.components.iter();
+            names.map(|name| json!({"name": name, "shard": status.shard}))
+        })
+        .collect();
     json!({
         "version": facts.version,
         "uptime_s": facts.uptime_s,
@@ -74,6 +81,7 @@ pub fn status(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts
         "users": statuses.iter().map(|status| status.users).sum::<usize>(),
         "shards": shards,
         "listeners": listeners,
+        "components": components,
     })
 }
 

@@ -63,6 +63,8 @@ pub struct ShardStatus {
     pub sessions: usize,
     /// Connections by listener number.
     pub by_listener: Vec<usize>,
+    /// Names of components whose connections are here.
+    pub components: Vec<String>,
     /// Ended connections by reason.
     pub ends: Vec<(&'static str, u64)>,
     /// PROXY headers refused, by kind.
@@ -110,6 +112,17 @@ impl ShardStatus {
 }
 
 impl Shard {
+    fn components(&self) -> Vec<String> {
+        let me = self.number();
+        let own = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.owner == me);
+        let mut names: Vec<String> = own.map(|(name, _)| name.to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Answers a question about this shard.
     pub(super) fn inquired(&mut self, ring: &mut Ring, inquiry: Inquiry) {
         let answer = match inquiry.question {
@@ -136,6 +149,7 @@ impl Shard {
             users: self.sessions.users_len(),
             sessions: self.sessions.sessions(),
             by_listener,
+            components: self.components(),
             ends: EndReason::ALL
                 .iter()
                 .map(|reason| (reason.label(), self.ends[*reason as usize]))

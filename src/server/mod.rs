@@ -1,6 +1,7 @@
 //! The order of start and the order of stop, one step a line.
 
 mod log;
+mod secrets;
 mod start_text;
 pub mod status;
 pub mod tls;
@@ -105,7 +106,8 @@ impl Server {
         let cores = loaded.config.runtime.cores.as_ref();
         let cores = cores.and_then(|cores| NonZeroUsize::new(cores.value));
         let cpus = cpus::choose_here(cores).map_err(Failure::new)?;
-        let listeners = served(&loaded.config);
+        let mut listeners = served(&loaded.config);
+        let secrets = secrets::read(loaded, &mut listeners)?;
         let made = tls::make_certificates(loaded, &listeners)?;
         let store = Store::open(&loaded.data_folder())?;
         let threads = NonZeroUsize::new(cpus.chosen.len()).unwrap_or(NonZeroUsize::MIN);
@@ -123,6 +125,7 @@ impl Server {
             report: &report,
             cpus: &cpus,
             made: &made,
+            secrets: &secrets,
         };
         let text = text.text(&settings);
         let (shards, outside) =

@@ -12,6 +12,7 @@ use crate::listeners::settings::Settings;
 use crate::net::accept::ACCEPTS_PER_CORE_MAX;
 use crate::net::cpus::Cpus;
 use crate::net::preflight::Report;
+use crate::server::secrets::MadeSecret;
 
 /// Prints the lines to stderr; a closed stderr is nobody to tell.
 pub(super) fn print(text: &str) {
@@ -28,6 +29,8 @@ pub(super) struct Start<'a> {
     pub cpus: &'a Cpus,
     /// Certificates made by this start.
     pub made: &'a [MadeCertificate],
+    /// Secrets made by this start.
+    pub secrets: &'a [MadeSecret],
 }
 
 impl Start<'_> {
@@ -83,6 +86,10 @@ impl Start<'_> {
             lines.push(format!(
                 "  made       self-signed certificate {certificate} for {names}"
             ));
+        }
+        for made in self.secrets {
+            let (file, listener) = (made.file.display(), &made.listener);
+            lines.push(format!("  made       secret {file} for {listener}"));
         }
         lines.extend(modules_lines(&self.loaded.config));
         let notices = self.loaded.config.notices.iter();

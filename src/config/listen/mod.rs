@@ -184,7 +184,10 @@ fn listener(check: &mut Check<'_>, key: &str, node: &Node) -> Option<Listener> {
     let kind = match key {
         "c2s" => ListenerKind::C2s(C2s::decode(node)?),
         "s2s" => ListenerKind::S2s(S2s::decode(node)?),
-        "service" | "component" => ListenerKind::Service(service(node)?),
+        "service" | "component" => {
+            service::check_secret(check, node);
+            ListenerKind::Service(service(node)?)
+        }
         "http" => ListenerKind::Http(http(node)?),
         _ => return None,
     };
@@ -281,7 +284,8 @@ fn check_one(check: &mut Check<'_>, listener: &Listener, runtime: &Runtime) {
     }
     match &listener.kind {
         ListenerKind::Http(http) => http.check(check, &listener.place),
-        ListenerKind::C2s(_) | ListenerKind::S2s(_) | ListenerKind::Service(_) => {}
+        ListenerKind::Service(service) => service.check(check, runtime),
+        ListenerKind::C2s(_) | ListenerKind::S2s(_) => {}
     }
 }
 

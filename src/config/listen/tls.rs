@@ -6,8 +6,6 @@
 //! ([`Tls::is_to_be_made`]).
 
 use std::io;
-use std::path::Component;
-use std::path::Path;
 
 use crate::config::check::Check;
 use crate::config::option::Kind;
@@ -164,18 +162,13 @@ impl Tls {
     /// Whether certificate and key are made at start: both below the data folder, neither there.
     #[must_use]
     pub fn is_to_be_made(&self, runtime: &Runtime, exists: impl Fn(&str) -> bool) -> bool {
-        let folder = Path::new(&runtime.data_dir.value);
         let Some(keyfile) = &self.keyfile else {
             return false;
-        };
-        let inside = |name: &str| {
-            let name = Path::new(name);
-            name.starts_with(folder) && !name.components().any(|c| c == Component::ParentDir)
         };
         runtime.self_signed
             && [&self.certfile, keyfile]
                 .iter()
-                .all(|file| inside(file) && !exists(file))
+                .all(|file| runtime.holds(file) && !exists(file))
     }
 
     /// Files that are there, a key to the certificate, and something left to negotiate.

@@ -16,13 +16,27 @@ impl Files for All {
 #[test]
 fn the_built_in_configuration_makes_its_certificate() {
     let config = decode(BUILT_IN, "built in", &Anything).expect("it ships");
-    assert_eq!(config.listeners.len(), 2);
+    let (mut clients, mut components) = (0, 0);
     for listener in &config.listeners {
-        let tls = listener.tls().expect("both have TLS");
-        assert!(tls.is_to_be_made(&config.runtime, |_| false));
-        assert!(!tls.is_to_be_made(&config.runtime, |_| true));
-        assert_eq!(tls.verify_mode.value, listen::VerifyMode::None);
+        match &listener.kind {
+            ListenerKind::C2s(_) => {
+                clients += 1;
+                let tls = listener.tls().expect("both have TLS");
+                assert!(tls.is_to_be_made(&config.runtime, |_| false));
+                assert!(!tls.is_to_be_made(&config.runtime, |_| true));
+                assert_eq!(tls.verify_mode.value, listen::VerifyMode::None);
+            }
+            ListenerKind::Service(service) => {
+                components += 1;
+                assert!(listener.common.address.ip().is_loopback());
+                assert!(service.password.is_none(), "a secret that everybody knows");
+                let file = service.password_file.as_ref().expect("made at first start");
+                assert!(config.runtime.holds(&file.value));
+            }
+            ListenerKind::S2s(_) | ListenerKind::Http(_) => {}
+        }
     }
+    assert_eq!((clients, components), (2, 1));
     assert_eq!(config.s2s.default_policy, modules::Policy::Deny);
     assert!(config.modules.mod_register.is_none());
     let warnings: Vec<_> = config
@@ -55,7 +69,8 @@ const ELSEWHERE: &[&str] = &[
     "auth.scram_iterations",
     "auth.sasl_external",
     "auth.sasl_external_common_name",
-    "listen.service",
+    "listen.component",
+    "listen.service.max_fsm_queue",
     "s2s.address",
     "s2s.max_retry_delay",
     "s2s.dns",

@@ -55,6 +55,8 @@ const MISTAKES: &[Mistake] = &[
     ("[modules.mod_vcard]\nhots = 'a'", (2, 1), "modules.mod_vcard.hots", &["`host`"]),
     ("[[listen.component]]\nport = 1\npassword = 'p'\nshaper_rule = 'none'", (4, 1), "listen.component[0].shaper_rule", &["unknown key"]),
     ("[[listen.service]]\nport = 1\npassword = 'p'\nshaper_rule = 'none'\nshaper = 'none'", (5, 1), "listen.service[0].shaper", &["another name of \"shaper_rule\""]),
+    ("[[listen.component]]\nport = 1", (1, 1), "listen.component[0].password", &["is missing", "`password_file`"]),
+    ("[[listen.component]]\nport = 1\npassword = 7", (3, 12), "listen.component[0].password", &["the integer 7"]),
     ("[[listen.c2s]]", (1, 1), "listen.c2s[0].port", &["is missing", "from 0 to 65535"]),
     // Types and bounds.
     ("[[listen.c2s]]\nport = 65_536", (2, 8), "listen.c2s[0].port", &["65536", "from 0 to 65535"]),

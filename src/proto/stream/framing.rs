@@ -1,4 +1,4 @@
-//! RFC 7395 and XEP-0206: streams whose elements are documents of their own.
+//! RFC 7395, and what BOSH has of it: streams whose elements are documents of their own.
 //!
 //! The machines read and write one long document (RFC 6120), on every kind of connection. Here it is
 //! cut into pieces for connections that carry pieces: the header becomes `<open/>`, the end
