@@ -91,6 +91,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_caps", Works),
     ("modules.mod_caps.versions", Works),
     ("modules.mod_caps.*", Nothing(NOT_REMEMBERED)),
+    ("modules.mod_carboncopy", Works),
     ("modules.mod_disco", Works),
     ("modules.mod_disco.extra_domains", Works),
     ("modules.mod_disco.server_info", Works),

@@ -4,6 +4,7 @@ use crate::modules::Answer;
 use crate::modules::Asked;
 use crate::modules::AskedAccount;
 use crate::modules::Call;
+use crate::modules::Effect;
 use crate::modules::Facts;
 use crate::modules::MODULES;
 use crate::modules::Route;
@@ -126,7 +127,7 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             };
             scene.asked.push(Asked::Data(query.request, waiting));
         }
-        (Some(Answer::Result(_) | Answer::Store(_)) | None, _) => {
+        (Some(Answer::Result(_) | Answer::Store(_) | Answer::Do(_)) | None, _) => {
             let condition = StanzaCondition::ServiceUnavailable;
             bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
         }
@@ -178,6 +179,35 @@ fn request<O: Outbox>(
     };
     let answer =
         find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts));
+    // Only a session has what an effect is on.
+    let answer = match answer {
+        Some(Answer::Do(_)) if sender.origin != Origin::Session => {
+            Some(Answer::Error(StanzaCondition::Forbidden, ""))
+        }
+        Some(Answer::Do(effect)) => Some(perform(scene, sender, effect)),
+        answer => answer,
+    };
+    give_answer(scene, sender, stanza, answer);
+}
+
+/// Does to the sender's session what it asked for.
+fn perform<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, effect: Effect) -> Answer {
+    match effect {
+        Effect::Carbons(on) => {
+            scene
+                .sessions
+                .want_carbons(sender.bare, sender.resource, on);
+            Answer::Result(Vec::new())
+        }
+    }
+}
+
+fn give_answer<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    answer: Option<Answer>,
+) {
     let id = stanza.attribute(b"id");
     let from = stanza.attribute(b"to");
     match answer {
@@ -220,7 +250,9 @@ fn request<O: Outbox>(
             };
             scene.asked.push(Asked::Data(query.request, waiting));
         }
-        None => refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable),
+        Some(Answer::Do(_)) | None => {
+            refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable);
+        }
     }
 }
 
@@ -241,7 +273,7 @@ pub fn answered<O: Outbox>(
         Answer::Result(content) => reply_to(scene, waiting, Ok(&content)),
         Answer::Error(condition, text) => reply_to(scene, waiting, Err((condition, text))),
         // A module asks once.
-        Answer::Ask(_) | Answer::Store(_) => {
+        Answer::Ask(_) | Answer::Store(_) | Answer::Do(_) => {
             reply_to(
                 scene,
                 waiting,

@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod bounce;
 pub mod caps;
+pub mod carbons;
 pub mod disco;
 pub mod ping;
 pub mod pipeline;
@@ -123,10 +124,19 @@ pub enum Answer {
     Result(Vec<u8>),
     /// An error, and a sentence for the person behind it.
     Error(StanzaCondition, &'static str),
+    /// Something is to be done to the sender's session; the answer follows from that.
+    Do(Effect),
     /// The store has to say something about accounts first.
     Ask(register::Ask),
     /// The store has to say something about what belongs to an account first.
     Store(Query),
+}
+
+/// What a request does to the session that makes it.
+#[derive(Clone, Copy, Debug)]
+pub enum Effect {
+    /// XEP-0280: it wants copies of messages, or no longer.
+    Carbons(bool),
 }
 
 /// A question to the store, and what its answer is for.
@@ -220,6 +230,7 @@ pub struct Module {
 /// All features.
 pub const MODULES: &[&Module] = &[
     &caps::MODULE,
+    &carbons::MODULE,
     &disco::MODULE,
     &ping::MODULE,
     &private::MODULE,

@@ -11,6 +11,7 @@ use crate::config::Who;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::carbons;
 use crate::modules::presence;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
@@ -131,6 +132,12 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
             give(scene, owner, to, stanza.kind, room, &write)
         }
     };
+    if scene.sessions.has_carbons()
+        && sender.origin == Origin::Session
+        && let Type::Message(_) = stanza.kind
+    {
+        carbons::sent(scene, sender, stanza, stamp, &bare);
+    }
     match outcome {
         Outcome::Done => {}
         Outcome::Account => answer::account(scene, sender, stanza, &bare),
@@ -338,6 +345,12 @@ pub fn hand_over<O: Outbox>(
             scene.outbox.delivered(kind);
             given = true;
         }
+    }
+    if given
+        && let Some(user) = user.filter(|user| user.sessions().len() > 1)
+        && let Type::Message(_) = kind
+    {
+        carbons::received(scene.outbox, user, wanted, write);
     }
     match (given, too_large) {
         (true, _) => Outcome::Done,

@@ -26,6 +26,8 @@ pub const DATA_FORM: &str = "jabber:x:data";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030: Service Discovery, items.
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0045: Multi-User Chat, what concerns one occupant.
+pub const MUC_USER: &str = "http://jabber.org/protocol/muc#user";
 /// XEP-0049: Private XML Storage.
 pub const PRIVATE: &str = "jabber:iq:private";
 /// XEP-0054: vcard-temp.
@@ -50,3 +52,9 @@ pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 pub const HTTP_BIND: &str = "http://jabber.org/protocol/httpbind";
 /// XEP-0206: XMPP over BOSH.
 pub const XBOSH: &str = "urn:xmpp:xbosh";
+/// XEP-0280: Message Carbons.
+pub const CARBONS: &str = "urn:xmpp:carbons:2";
+/// XEP-0297: Stanza Forwarding.
+pub const FORWARD: &str = "urn:xmpp:forward:0";
+/// XEP-0334: Message Processing Hints.
+pub const HINTS: &str = "urn:xmpp:hints";

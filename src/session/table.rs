@@ -23,6 +23,8 @@ pub struct Session {
     pub presence: Option<Box<[u8]>>,
     /// Who got directed presence and must hear of the end (RFC 6121 section 4.6.3).
     pub directed: Vec<Box<str>>,
+    /// It wants copies of messages (XEP-0280).
+    pub carbons: bool,
     order: u64,
 }
 
@@ -73,6 +75,8 @@ pub struct Table {
     users: HashTable<User>,
     hasher: RandomState,
     sessions: usize,
+    /// Sessions that want copies of messages: while there are none, nobody looks for them.
+    carbons: usize,
     next_order: u64,
 }
 
@@ -83,6 +87,7 @@ impl Table {
             users: HashTable::new(),
             hasher,
             sessions: 0,
+            carbons: 0,
             next_order: 0,
         }
     }
@@ -100,6 +105,22 @@ impl Table {
     /// How many users there are on this shard.
     pub fn users_len(&self) -> usize {
         self.users.len()
+    }
+
+    /// Whether any session of this shard wants copies of messages.
+    pub fn has_carbons(&self) -> bool {
+        self.carbons > 0
+    }
+
+    /// A session wants copies of messages, or no longer.
+    pub fn want_carbons(&mut self, bare: &str, resource: &str, on: bool) {
+        let hash = self.hash(bare);
+        let user = self.users.find_mut(hash, |user| &*user.bare == bare);
+        let Some(session) = user.and_then(|user| user.session_mut(resource)) else {
+            return;
+        };
+        let was = std::mem::replace(&mut session.carbons, on);
+        self.carbons = self.carbons + usize::from(on) - usize::from(was);
     }
 
     /// Users on this shard.
@@ -154,10 +175,12 @@ impl Table {
             priority: None,
             presence: None,
             directed: Vec::new(),
+            carbons: false,
             order: self.next_order,
         });
         self.next_order += 1;
         self.sessions = self.sessions + 1 - replaced.len();
+        self.carbons -= replaced.iter().filter(|session| session.carbons).count();
         replaced
     }
 
@@ -191,6 +214,7 @@ impl Table {
             entry.remove();
         }
         self.sessions -= 1;
+        self.carbons -= usize::from(session.carbons);
         Some(session)
     }
 }
@@ -265,6 +289,26 @@ mod tests {
         assert_eq!(user.top_priority(), None);
         user.session_mut("2").expect("2").priority = Some(3);
         assert_eq!(user.top_priority(), Some(3));
+    }
+
+    #[test]
+    fn copies_are_counted_as_sessions_come_and_go() {
+        let mut table = table();
+        table.bind("a@x", "1", key(1), 2);
+        table.bind("a@x", "2", key(2), 2);
+        assert!(!table.has_carbons());
+        table.want_carbons("a@x", "1", true);
+        table.want_carbons("a@x", "1", true);
+        table.want_carbons("a@x", "2", true);
+        table.want_carbons("a@x", "2", false);
+        table.want_carbons("a@x", "nowhere", true);
+        assert!(table.has_carbons());
+        table.bind("a@x", "3", key(3), 2);
+        assert!(!table.has_carbons(), "1 made room");
+        table.want_carbons("a@x", "3", true);
+        assert!(table.has_carbons());
+        table.unbind("a@x", key(3));
+        assert!(!table.has_carbons());
     }
 
     #[test]
