@@ -88,6 +88,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("auth.anonymous.protocol", Works),
     ("modules.*.iqdisc", Nothing(IN_ORDER)),
     ("modules.*.backend", Nothing(OWN_STORE)),
+    ("modules.mod_blocking", Works),
     ("modules.mod_caps", Works),
     ("modules.mod_caps.versions", Works),
     ("modules.mod_caps.*", Nothing(NOT_REMEMBERED)),

@@ -134,6 +134,7 @@ impl Shard {
             }
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
+            Note::Opening(key, opening, result) => self.opening(ring, key, *opening, result),
             Note::Data(waiting, result) => self.data(&waiting, result),
             Note::Stop(drain_ms) => self.stop(ring, drain_ms),
         }
@@ -326,8 +327,9 @@ impl Shard {
             let _ = outside.send(Note::Data(Box::new(waiting), result));
         });
         if self.store.submit(Request::Data(request), reply).is_err() {
-            let why = (StanzaCondition::ResourceConstraint, "");
-            answer::reply_to(&mut self.scene(), &busy, Err(why));
+            let _ = self
+                .outside
+                .send(Note::Data(Box::new(busy), Err(StoreError::Locked)));
         }
     }
 

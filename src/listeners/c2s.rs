@@ -12,6 +12,7 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Handover;
 use crate::listeners::mail::Moved;
+use crate::listeners::mail::Note;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::modules::pipeline::Origin;
@@ -31,7 +32,15 @@ use crate::proto::stanza::reply;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::route::owner;
+use crate::session::blocklist::Blocklist;
 use crate::session::table::Session as Replaced;
+use crate::store::AccountId;
+use crate::store::Request;
+use crate::store::Response;
+use crate::store::StoreError;
+use crate::store::data::Area;
+use crate::store::data::DataRequest;
+use crate::store::data::DataResponse;
 use crate::xml::scan::Found;
 use crate::xml::scan::Head;
 use crate::xml::scan::HeaderFound;
@@ -357,8 +366,64 @@ impl Shard {
         self.listen_on(ring, key);
     }
 
+    /// Before anything can reach a user's first session, it must be known whom the user blocks.
     fn bind_here(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
+        let modules = self.facts.modules_of(user.domain());
+        let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
+        let hash = self.sessions.hash(user.bare());
+        let is_here = self.sessions.user(hash, user.bare()).is_some();
+        let (true, false, Some(id)) = (has_blocking, is_here, AccountId::of(user)) else {
+            return self.bind_now(ring, key, user, resource);
+        };
+        let area = Area::Blocked;
+        let request = Request::Data(DataRequest::All { id, area });
+        let opening = Box::new((user.clone(), resource.map(Box::from)));
+        let outside = self.outside.clone();
+        let reply = Box::new(move |result| {
+            // The inbox has room for every request that the store can hold.
+            let _ = outside.send(Note::Opening(key, opening, result));
+        });
+        if self.store.submit(request, reply).is_err() {
+            return self.bound(ring, key, Err(StanzaCondition::ResourceConstraint));
+        }
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.held = true;
+        }
+    }
+
+    /// Whom the user blocks is known, and the session opens.
+    pub(super) fn opening(
+        &mut self,
+        ring: &mut Ring,
+        key: Key,
+        (user, resource): (Jid, Option<Box<str>>),
+        result: Result<Response, StoreError>,
+    ) {
+        let negotiates = |stage: &Stage| matches!(stage, Stage::Negotiating(_));
+        let connection = self.desk.slab.get(key);
+        if !connection.is_some_and(|connection| negotiates(&connection.stage)) {
+            return;
+        }
+        if let Ok(Response::Data(DataResponse::Things(things))) = result {
+            self.bind_now(ring, key, &user, resource.as_deref());
+            let names = things.into_iter().map(|(name, _)| name);
+            self.sessions
+                .change_blocked(user.bare(), |list| *list = Blocklist::new(names));
+        } else {
+            tracing::error!("the store did not answer an opening session");
+            self.bound(ring, key, Err(StanzaCondition::InternalServerError));
+        }
+        self.feed(ring, key, &[]);
+        self.listen_on(ring, key);
+    }
+
+    fn bind_now(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
         let result = self.open_session(key, user, resource);
+        self.bound(ring, key, result);
+    }
+
+    /// The client hears what became of binding.
+    fn bound(&mut self, ring: &mut Ring, key: Key, result: Result<Jid, StanzaCondition>) {
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;

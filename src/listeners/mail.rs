@@ -104,6 +104,7 @@ impl Note {
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
             Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
+            Self::Opening(key, ..) => Some(*key),
             Self::Data(waiting, _) => waiting.connection,
         }
     }
@@ -121,6 +122,12 @@ pub enum Note {
     Registered(Box<Waiting>, Result<Response, StoreError>),
     /// A registration could not even be tried: the id and addresses to answer with.
     Unregistered(Key, Box<Addressed>),
+    /// What must be known of a user before a session opens.
+    Opening(
+        Key,
+        Box<(Jid, Option<Box<str>>)>,
+        Result<Response, StoreError>,
+    ),
     /// What the store says to a module's question.
     Data(Box<modules::Waiting>, Result<Response, StoreError>),
     /// Somebody asks how things are.

@@ -12,6 +12,7 @@ use crate::modules::Scene;
 use crate::modules::To;
 use crate::modules::Topic;
 use crate::modules::Waiting;
+use crate::modules::blocking;
 use crate::modules::bounce;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
@@ -193,6 +194,7 @@ fn request<O: Outbox>(
 /// Does to the sender's session what it asked for.
 fn perform<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, effect: Effect) -> Answer {
     match effect {
+        Effect::Blocklist => blocking::listed(scene, sender),
         Effect::Carbons(on) => {
             scene
                 .sessions
@@ -263,6 +265,10 @@ pub fn answered<O: Outbox>(
     result: Result<DataResponse, StoreError>,
 ) {
     let answer = match (result, &waiting.topic) {
+        (Ok(response), Topic::Blocking(change)) => {
+            return blocking::changed(scene, waiting, change, &response);
+        }
+        (Err(StoreError::Locked), _) => Answer::Error(StanzaCondition::ResourceConstraint, ""),
         (Err(_), _) => Answer::Error(StanzaCondition::InternalServerError, ""),
         (Ok(response), Topic::PrivateGet { unset }) => private::got(unset, response),
         (Ok(response), Topic::PrivateSet) => private::kept(&response),

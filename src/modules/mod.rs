@@ -7,6 +7,7 @@
 //! so in its answer and is called again with what the store said.
 
 pub mod answer;
+pub mod blocking;
 pub mod bounce;
 pub mod caps;
 pub mod carbons;
@@ -135,6 +136,8 @@ pub enum Answer {
 /// What a request does to the session that makes it.
 #[derive(Clone, Copy, Debug)]
 pub enum Effect {
+    /// XEP-0191: it gets the list of whom its user blocks, and from now on its changes.
+    Blocklist,
     /// XEP-0280: it wants copies of messages, or no longer.
     Carbons(bool),
 }
@@ -151,6 +154,8 @@ pub struct Query {
 /// What the store's answer is for. What a module has to remember meanwhile is in its variant.
 #[derive(Clone, Debug)]
 pub enum Topic {
+    /// XEP-0191: a change of the list.
+    Blocking(blocking::Change),
     /// XEP-0049: an element was asked for; where it is not kept, this is the answer.
     PrivateGet {
         /// The empty element.
@@ -229,6 +234,7 @@ pub struct Module {
 
 /// All features.
 pub const MODULES: &[&Module] = &[
+    &blocking::MODULE,
     &caps::MODULE,
     &carbons::MODULE,
     &disco::MODULE,

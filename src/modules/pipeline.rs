@@ -10,6 +10,8 @@ use crate::base::key::Key;
 use crate::config::Who;
 use crate::modules::Scene;
 use crate::modules::answer;
+use crate::modules::blocking;
+use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
 use crate::modules::presence;
@@ -100,6 +102,12 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let Ok(parts) = crate::jid::parse(&to) else {
         return refuse(scene, sender, stanza, StanzaCondition::JidMalformed);
     };
+    if sender.origin == Origin::Session
+        && scene.sessions.has_blockers()
+        && blocking::forbids(scene, sender, &parts)
+    {
+        return blocking::refuse(scene, sender, stanza);
+    }
     let bare = parts.bare();
     // What the sender wrote differently is relayed in its prepared form.
     let canonical = (!parts.is_as_given()).then(|| reply::attribute(&parts.full()).into_owned());
@@ -314,7 +322,14 @@ pub fn hand_over<O: Outbox>(
     room: usize,
     write: &impl Fn(&mut Vec<u8>),
 ) -> Outcome {
-    let user = scene.sessions.user(hash, bare);
+    let user = match scene.sessions.user(hash, bare) {
+        Some(user) if user.blocked().is_some() => match blocking::screen(user, kind, write) {
+            Screen::Pass => Some(user),
+            Screen::Drop => return Outcome::Done,
+            Screen::Refuse => return Outcome::Bounce(StanzaCondition::ServiceUnavailable),
+        },
+        user => user,
+    };
     let top = |session: &Session| {
         session.priority.is_some()
             && session.priority == user.and_then(crate::session::table::User::top_priority)

@@ -4,4 +4,5 @@
 //! its users; nothing here is shared or locked. Not here: sockets and streams (a session names its
 //! connection by a key), and rosters.
 
+pub mod blocklist;
 pub mod table;

@@ -6,6 +6,7 @@ use std::hash::RandomState;
 use hashbrown::HashTable;
 
 use crate::base::key::Key;
+use crate::session::blocklist::Blocklist;
 
 /// Entities that one session may have sent directed presence to and that will hear of its end.
 pub const DIRECTED_MAX: usize = 64;
@@ -25,6 +26,8 @@ pub struct Session {
     pub directed: Vec<Box<str>>,
     /// It wants copies of messages (XEP-0280).
     pub carbons: bool,
+    /// It has asked for the list of whom its user blocks and hears of changes (XEP-0191).
+    pub wants_blocklist: bool,
     order: u64,
 }
 
@@ -33,6 +36,8 @@ pub struct Session {
 pub struct User {
     bare: Box<str>,
     sessions: Vec<Session>,
+    /// Whom the user blocks; None: nobody.
+    blocked: Option<Box<Blocklist>>,
 }
 
 impl User {
@@ -44,6 +49,16 @@ impl User {
     /// All bound resources, oldest first.
     pub fn sessions(&self) -> &[Session] {
         &self.sessions
+    }
+
+    /// The same, to change them.
+    pub fn sessions_mut(&mut self) -> &mut [Session] {
+        &mut self.sessions
+    }
+
+    /// Whom the user blocks; None: nobody.
+    pub fn blocked(&self) -> Option<&Blocklist> {
+        self.blocked.as_deref()
     }
 
     /// The resource of that name.
@@ -77,6 +92,8 @@ pub struct Table {
     sessions: usize,
     /// Sessions that want copies of messages: while there are none, nobody looks for them.
     carbons: usize,
+    /// Users who block somebody.
+    blockers: usize,
     next_order: u64,
 }
 
@@ -88,6 +105,7 @@ impl Table {
             hasher,
             sessions: 0,
             carbons: 0,
+            blockers: 0,
             next_order: 0,
         }
     }
@@ -105,6 +123,24 @@ impl Table {
     /// How many users there are on this shard.
     pub fn users_len(&self) -> usize {
         self.users.len()
+    }
+
+    /// Whether any user of this shard blocks somebody.
+    pub fn has_blockers(&self) -> bool {
+        self.blockers > 0
+    }
+
+    /// Changes whom a user with a session blocks.
+    pub fn change_blocked(&mut self, bare: &str, change: impl FnOnce(&mut Blocklist)) {
+        let hash = self.hash(bare);
+        let Some(user) = self.users.find_mut(hash, |user| &*user.bare == bare) else {
+            return;
+        };
+        let was = user.blocked.is_some();
+        let mut list = user.blocked.take().unwrap_or_default();
+        change(&mut list);
+        user.blocked = (!list.is_empty()).then_some(list);
+        self.blockers = self.blockers + usize::from(user.blocked.is_some()) - usize::from(was);
     }
 
     /// Whether any session of this shard wants copies of messages.
@@ -160,6 +196,7 @@ impl Table {
             .or_insert_with(|| User {
                 bare: bare.into(),
                 sessions: Vec::with_capacity(1),
+                blocked: None,
             })
             .into_mut();
         let mut replaced = Vec::new();
@@ -176,6 +213,7 @@ impl Table {
             presence: None,
             directed: Vec::new(),
             carbons: false,
+            wants_blocklist: false,
             order: self.next_order,
         });
         self.next_order += 1;
@@ -211,6 +249,7 @@ impl Table {
             .position(|s| s.connection == connection)?;
         let session = user.sessions.remove(place);
         if user.sessions.is_empty() {
+            self.blockers -= usize::from(user.blocked.is_some());
             entry.remove();
         }
         self.sessions -= 1;
@@ -312,8 +351,30 @@ mod tests {
     }
 
     #[test]
+    fn who_blocks_is_counted() {
+        let mut table = table();
+        table.bind("a@x", "1", key(1), 2);
+        let blocks_somebody = |table: &Table| {
+            let user = table.user(table.hash("a@x"), "a@x");
+            user.is_some_and(|user| user.blocked().is_some())
+        };
+        table.change_blocked("a@x", |_| {});
+        assert!(!blocks_somebody(&table) && !table.has_blockers());
+        table.change_blocked("a@x", |list| list.add([Box::from("b@x")]));
+        table.change_blocked("a@x", |list| list.add([Box::from("c@x")]));
+        assert!(blocks_somebody(&table) && table.has_blockers());
+        table.change_blocked("a@x", |list| *list = Blocklist::default());
+        assert!(!blocks_somebody(&table) && !table.has_blockers());
+        table.change_blocked("a@x", |list| list.add([Box::from("b@x")]));
+        table.unbind("a@x", key(1));
+        assert!(!table.has_blockers());
+        table.change_blocked("nobody@x", |list| list.add([Box::from("b@x")]));
+        assert!(!table.has_blockers());
+    }
+
+    #[test]
     fn a_session_is_small() {
         assert!(size_of::<Session>() <= 80, "{}", size_of::<Session>());
-        assert!(size_of::<User>() <= 40);
+        assert!(size_of::<User>() <= 48);
     }
 }
