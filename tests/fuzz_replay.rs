@@ -38,8 +38,10 @@ macro_rules! targets {
 targets! {
     config: "fuzz/fuzz_targets/config.rs",
     element: "fuzz/fuzz_targets/element.rs",
+    handshake: "fuzz/fuzz_targets/handshake.rs",
     jid: "fuzz/fuzz_targets/jid.rs",
     negotiation: "fuzz/fuzz_targets/negotiation.rs",
+    relay: "fuzz/fuzz_targets/relay.rs",
     sasl: "fuzz/fuzz_targets/sasl.rs",
     scan: "fuzz/fuzz_targets/scan.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",

@@ -19,12 +19,17 @@ use super::FLOOR_ARGUMENT;
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(20);
 
+/// Secret of the listener for components.
+pub(crate) const COMPONENT_SECRET: &str = "secret";
+
 /// A server under test; it is killed when dropped.
 pub(crate) struct Server {
     /// What it is called in tables.
     pub(crate) name: String,
     /// Where it listens.
     pub(crate) address: SocketAddrV4,
+    /// Where components connect; the floor has none.
+    pub(crate) service: SocketAddrV4,
     child: Child,
     folder: Option<PathBuf>,
 }
@@ -49,6 +54,7 @@ impl Server {
         Self {
             name: "floor".to_owned(),
             address,
+            service: address,
             child,
             folder: None,
         }
@@ -64,9 +70,10 @@ impl Server {
         let folder = std::env::temp_dir();
         let folder = folder.join(format!("meerkat-bench-{}-{cores}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder for accounts");
-        let address = free_address();
+        let (address, service) = (free_address(), free_address());
         let config = folder.join("meerkat.toml");
-        fs::write(&config, config_text(&folder.join("data"), cores, address)).expect("its config");
+        let text = config_text(&folder.join("data"), cores, address, service);
+        fs::write(&config, text).expect("its config");
         let accounts = folder.join("accounts.csv");
         let rows: String = (0..users)
             .map(|n| format!("user{n}@localhost,secret\n"))
@@ -98,12 +105,15 @@ impl Server {
         } else {
             format!("meerkat, {cores} cores")
         };
-        Self {
+        let server = Self {
             name,
             address,
+            service,
             child,
             folder: Some(folder),
-        }
+        };
+        wait_for(server.service);
+        server
     }
 
     /// Its process id.
@@ -141,15 +151,24 @@ impl Drop for Server {
     }
 }
 
-fn config_text(data: &std::path::Path, cores: usize, address: SocketAddrV4) -> String {
+fn config_text(
+    data: &std::path::Path,
+    cores: usize,
+    address: SocketAddrV4,
+    service: SocketAddrV4,
+) -> String {
     format!(
         "[general]\n  hosts = [\"localhost\"]\n  default_server_domain = \"localhost\"\n  \
          loglevel = \"error\"\n[runtime]\n  cores = {cores}\n  data_dir = \"{}\"\n\
          [auth]\n  password.format = \"plain\"\n  sasl_mechanisms = [\"plain\"]\n  \
-         [auth.internal]\n[[listen.c2s]]\n  port = {}\n  ip_address = \"{}\"\n",
+         [auth.internal]\n[[listen.c2s]]\n  port = {}\n  ip_address = \"{}\"\n\
+         [[listen.service]]\n  port = {}\n  ip_address = \"{}\"\n  \
+         password = \"{COMPONENT_SECRET}\"\n",
         data.display(),
         address.port(),
         address.ip(),
+        service.port(),
+        service.ip(),
     )
 }
 
