@@ -78,10 +78,12 @@ pub fn relay_into(stanza: &Stanza<'_>, stamp: Stamp<'_>, content: &str, out: &mu
             out.extend_from_slice(trim_end(bytes.get(from..whole.start).unwrap_or_default()));
             from = whole.end;
         } else if rewrites && attribute.is_xmlns && is_content(&attribute.decoded(bytes)) {
-            let value = attribute.value().range();
+            let (value, whole) = (attribute.value().range(), attribute.whole().range());
             out.extend_from_slice(bytes.get(from..value.start).unwrap_or_default());
             out.extend_from_slice(content.as_bytes());
-            from = value.end;
+            // Its quote too: what is declared below goes behind it.
+            out.extend_from_slice(bytes.get(value.end..whole.end).unwrap_or_default());
+            from = whole.end;
         }
     }
     if !lang && let Some(lang) = stanza.scope.lang() {
@@ -206,6 +208,11 @@ mod tests {
                 prefixed,
                 "<c:message><c:body/></c:message>",
                 "<c:message from='a@x' xmlns:c='jabber:client'><c:body/></c:message>",
+            ),
+            (
+                prefixed,
+                "<d:message xmlns:d='jabber:component:accept'><c:body/></d:message>",
+                "<d:message from='a@x' xmlns:d='jabber:client' xmlns:c='jabber:client'><c:body/></d:message>",
             ),
             (
                 component,
