@@ -12,10 +12,15 @@
     reason = "a benchmark prints its table and reads the clock"
 )]
 
+#[expect(
+    dead_code,
+    reason = "a client is what a component is compared with, not the floor"
+)]
 mod wire;
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use aws_lc_rs::digest;
@@ -50,131 +55,140 @@ const ROUNDS: usize = 7;
 const NAME: &str = "hub.localhost";
 
 fn main() {
-    if std::env::args().any(|argument| argument == wire::FLOOR_ARGUMENT) {
-        wire::floor::serve();
+    let mut servers = vec![Server::meerkat(1, USERS + 1)];
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
+        servers.push(Server::meerkat(2, USERS + 1));
     }
-    for cores in [1, 2] {
-        if std::thread::available_parallelism().is_ok_and(|there| there.get() < cores) {
-            continue;
-        }
-        measure(&Server::meerkat(cores, USERS + 1));
-    }
-}
-
-fn measure(server: &Server) {
-    eprintln!("{} is process {}", server.name, server.id());
-    let epoll = Epoll::new();
-    let users: Vec<OwnedFd> = (0..USERS).map(|n| log_in(server.address, n)).collect();
-    for (number, user) in users.iter().enumerate() {
-        epoll.add(user, number);
-    }
-    let session = log_in(server.address, USERS);
-    let component = join(server.service);
-    let hubs = [
-        (&session, String::new(), format!("user{USERS}@localhost")),
-        (
-            &component,
-            format!(" from='bot@{NAME}'"),
-            format!("bot@{NAME}"),
-        ),
-    ];
-    for (place, (hub, ..)) in hubs.iter().enumerate() {
-        epoll.add(hub, USERS + place);
-    }
+    let mut stars: Vec<Star<'_>> = servers.iter().flat_map(stars_of).collect();
+    println!("one hub and {USERS} users, CPU-us per message ({ROUNDS} rounds)");
     println!(
-        "{}, {USERS} users, CPU-us per message ({ROUNDS} rounds)",
-        server.name
-    );
-    println!(
-        "{:24} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "{:36} {:>8} {:>8} {:>8} {:>8} {:>10}",
         "", "median", "least", "most", "ratio", "a second"
     );
-    let mut star = Star {
-        epoll,
-        users,
-        input: vec![0; INPUT_BYTES],
-    };
     for outward in [true, false] {
-        let mut figures = [Vec::new(), Vec::new()];
-        let mut fastest = [0.0f64; 2];
+        let mut figures = vec![Vec::new(); stars.len()];
+        let mut fastest = vec![0.0f64; stars.len()];
         for round in 0..=ROUNDS {
-            for (place, (hub, from, address)) in hubs.iter().enumerate() {
-                let (before, began) = (server.cpu_ns(), Instant::now());
+            for (place, star) in stars.iter_mut().enumerate() {
+                let (before, began) = (star.server.cpu_ns(), Instant::now());
                 let count = if outward {
-                    star.outward(hub, from)
+                    star.outward()
                 } else {
-                    star.inward(hub, USERS + place, address)
+                    star.inward()
                 };
-                let cost = (server.cpu_ns() - before) / 1000.0 / count as f64;
+                let cost = (star.server.cpu_ns() - before) / 1000.0 / count as f64;
                 // The first round warms up.
                 if round > 0 {
+                    let rate = count as f64 / began.elapsed().as_secs_f64();
                     figures[place].push(cost);
-                    fastest[place] =
-                        fastest[place].max(count as f64 / began.elapsed().as_secs_f64());
+                    fastest[place] = fastest[place].max(rate);
                 }
             }
         }
-        let direction = if outward {
-            "to the users"
-        } else {
-            "from the users"
-        };
+        let direction = if outward { "to users" } else { "from users" };
         let mut session = 0.0;
-        for (place, name) in ["session", "component"].iter().enumerate() {
+        for (place, star) in stars.iter().enumerate() {
             let (median, least, most) = wire::spread(&mut figures[place]);
-            if place == 0 {
+            if star.from.is_empty() {
                 session = median;
             }
-            println!(
-                "{:24} {median:8.2} {least:8.2} {most:8.2} {:8.2} {:10.0}",
-                format!("{name} {direction}"),
-                median / session,
-                fastest[place]
-            );
+            let name = format!("{}: {} {direction}", star.server.name, star.name());
+            let (ratio, rate) = (median / session, fastest[place]);
+            println!("{name:36} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2} {rate:10.0}");
         }
     }
 }
 
+/// The hub as a session, and as a component, with the same users.
+fn stars_of(server: &Server) -> Vec<Star<'_>> {
+    eprintln!("{} is process {}", server.name, server.id());
+    let users: Rc<Vec<OwnedFd>> = Rc::new((0..USERS).map(|n| log_in(server.address, n)).collect());
+    let hub = log_in(server.address, USERS);
+    let address = format!("user{USERS}@localhost");
+    let mut stars = vec![Star::new(server, &users, hub, String::new(), address)];
+    let (hub, address) = (join(server.service), format!("bot@{NAME}"));
+    let from = format!(" from='{address}'");
+    stars.push(Star::new(server, &users, hub, from, address));
+    stars
+}
+
 /// A hub and its users.
-struct Star {
+struct Star<'a> {
+    server: &'a Server,
     epoll: Epoll,
-    users: Vec<OwnedFd>,
+    users: Rc<Vec<OwnedFd>>,
+    hub: OwnedFd,
+    /// What a component writes of itself into its messages.
+    from: String,
+    address: String,
     input: Vec<u8>,
 }
 
-impl Star {
+impl<'a> Star<'a> {
+    fn new(
+        server: &'a Server,
+        users: &Rc<Vec<OwnedFd>>,
+        hub: OwnedFd,
+        from: String,
+        address: String,
+    ) -> Self {
+        let epoll = Epoll::new();
+        for (number, user) in users.iter().enumerate() {
+            epoll.add(user, number);
+        }
+        epoll.add(&hub, USERS);
+        Self {
+            server,
+            epoll,
+            users: Rc::clone(users),
+            hub,
+            from,
+            address,
+            input: vec![0; INPUT_BYTES],
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        if self.from.is_empty() {
+            "session"
+        } else {
+            "component"
+        }
+    }
+
     /// The hub writes to every user, burst by burst. Returns how many messages arrived.
-    fn outward(&mut self, hub: &OwnedFd, from: &str) -> usize {
-        let one = |n: usize| message(from, &format!("user{}@localhost", n % USERS));
+    fn outward(&mut self) -> usize {
+        let one = |n: usize| message(&self.from, &format!("user{}@localhost", n % USERS));
         let burst: Vec<u8> = (0..USERS * BURST).flat_map(one).collect();
         for _ in 0..BURSTS {
-            send(hub, &burst);
-            self.take(USERS * BURST, |number| number < USERS, hub);
+            send(&self.hub, &burst);
+            self.take(|number| number < USERS);
         }
         USERS * BURST * BURSTS
     }
 
     /// Every user writes to the hub.
-    fn inward(&mut self, hub: &OwnedFd, number: usize, address: &str) -> usize {
-        let burst = message("", address).repeat(BURST);
+    fn inward(&mut self) -> usize {
+        let burst = message("", &self.address).repeat(BURST);
         for _ in 0..BURSTS {
-            for user in &self.users {
+            for user in &*self.users {
                 send(user, &burst);
             }
-            self.take(USERS * BURST, |ready| ready == number, hub);
+            self.take(|number| number == USERS);
         }
         USERS * BURST * BURSTS
     }
 
-    /// Waits for so many messages at those who are to get them.
-    fn take(&mut self, whole: usize, gets: impl Fn(usize) -> bool, hub: &OwnedFd) {
+    /// Waits for the messages of one burst at those who are to get them.
+    fn take(&mut self, gets: impl Fn(usize) -> bool) {
+        let whole = USERS * BURST;
         let (mut arrived, mut ready) = (0, Vec::new());
         while arrived < whole {
             self.epoll.wait(Some(PATIENCE_MS), &mut ready);
             assert!(!ready.is_empty(), "{} of {whole} are lost", whole - arrived);
             for number in ready.drain(..) {
                 assert!(gets(number), "somebody else gets something");
-                let socket = self.users.get(number).unwrap_or(hub);
+                let socket = self.users.get(number).unwrap_or(&self.hub);
                 arrived += memchr_iter(MARK, receive(socket, &mut self.input)).count();
             }
         }
