@@ -98,7 +98,7 @@ pub struct Counted {
 /// What counts as one client: the network half of an IPv6 address, or a whole IPv4 address put
 /// where IPv6 has multicast, from which nobody connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Client(u64);
+pub(super) struct Client(u64);
 
 struct Part {
     table: HashMap<Client, Usage, RandomState>,

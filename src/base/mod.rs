@@ -4,6 +4,7 @@
 //! as milliseconds).
 
 pub mod address_limits;
+pub mod address_pauses;
 pub mod data_dir;
 pub mod key;
 pub mod timer_wheel;

@@ -39,6 +39,7 @@ const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field
 const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
 const IN_ORDER: &str = "requests are served in the order in which they come";
 const OWN_STORE: &str = "the server's store is its own";
+const NO_OFFLINE: &str = "nothing is kept for who is not there";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
@@ -50,6 +51,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("general.hosts", Works),
     ("general.default_server_domain", Works),
     ("general.language", Works),
+    ("general.registration_timeout", Works),
     ("general.hide_service_name", Works),
     ("runtime", Works),
     ("listen.c2s", Works),
@@ -86,6 +88,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("auth.password", Works),
     ("auth.internal", Works),
     ("auth.anonymous.protocol", Works),
+    ("auth.anonymous.allow_multiple_connections", Works),
     ("modules.*.iqdisc", Nothing(IN_ORDER)),
     ("modules.*.backend", Nothing(OWN_STORE)),
     ("modules.mod_blocking", Works),
@@ -104,6 +107,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_register", Works),
     ("modules.mod_register.access", Works),
     ("modules.mod_register.ip_access", Works),
+    ("modules.mod_register.password_strength", Works),
+    ("modules.mod_register.registration_watchers", Works),
+    ("modules.mod_register.welcome_message", Nothing(NO_OFFLINE)),
     ("modules.mod_register.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_time", Works),
     ("modules.mod_vcard", Works),
@@ -118,6 +124,10 @@ const TABLE: &[(&str, Effect)] = &[
     ("host_config.auth.password", Works),
     ("host_config.auth.internal", Works),
     ("host_config.auth.anonymous.protocol", Works),
+    (
+        "host_config.auth.anonymous.allow_multiple_connections",
+        Works,
+    ),
     (
         "outgoing_pools",
         Nothing("nothing in this version connects to it"),

@@ -53,7 +53,7 @@ options! {
         default_server_domain: Sited<String> = Kind::Name, Unwritten::Required;
         /// `xml:lang` of our stream headers where the peer gave none.
         language: String = Kind::Name, Unwritten::Text("en");
-        /// Seconds between two registrations from one IP address (XEP-0077).
+        /// Seconds between two registrations from one IP address (XEP-0077); "infinity": no pause.
         registration_timeout: Bound<u32> = REGISTRATION_TIMEOUT, Unwritten::Int(600);
         /// End a connection whose first bytes are no stream header without an answer, so that
         /// a port scan does not learn what listens here.

@@ -6,15 +6,11 @@ use std::rc::Rc;
 use crate::auth::anonymous::ANONYMOUS_RANDOM_BYTES;
 use crate::auth::anonymous::anonymous_user;
 use crate::auth::password::Check;
-use crate::auth::password::Salts;
 use crate::auth::password::ScramStart;
 use crate::auth::password::check_password;
 use crate::auth::password::start_scram;
 use crate::base::key::Key;
-use crate::config::Who;
 use crate::listeners::connection::Stage;
-use crate::listeners::ending::EndReason;
-use crate::listeners::mail::Addressed;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Purpose;
 use crate::listeners::mail::Waiting;
@@ -23,9 +19,6 @@ use crate::listeners::shard::hex;
 use crate::modules;
 use crate::modules::Asked;
 use crate::modules::answer;
-use crate::modules::pipeline::Outbox;
-use crate::modules::register;
-use crate::modules::register::Ask;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::c2s::negotiate::Order;
@@ -35,14 +28,11 @@ use crate::proto::sasl::keys::ScramKeys;
 use crate::proto::sasl::keys::Secret;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
-use crate::proto::stream::error::StreamCondition;
-use crate::proto::stream::error::StreamError;
 use crate::store::AccountId;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
 use crate::store::data::DataRequest;
-use crate::xml::element::Element;
 
 /// Random bytes of the server's part of a SCRAM nonce.
 const NONCE_BYTES: usize = 18;
@@ -84,7 +74,7 @@ impl Shard {
         }
     }
 
-    fn host_of(&self, key: Key) -> Option<Box<str>> {
+    pub(super) fn host_of(&self, key: Key) -> Option<Box<str>> {
         match &self.desk.slab.get(key)?.stage {
             Stage::Negotiating(negotiation) => Some(negotiation.host().into()),
             Stage::Proxy(_)
@@ -130,7 +120,8 @@ impl Shard {
                     .map(reply::attribute)
                     .unwrap_or_default();
                 let condition = StanzaCondition::ResourceConstraint;
-                self.refuse_registration(key, (back.target.as_deref(), &to, &back.id), condition);
+                let addresses = (back.target.as_deref(), &*to, &*back.id);
+                self.refuse_registration(key, addresses, (condition, ""));
             }
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
@@ -173,6 +164,9 @@ impl Shard {
             },
             Purpose::Password(password) => {
                 if rules.any_login && stored.is_none() {
+                    if let Some(connection) = self.desk.slab.get_mut(key) {
+                        connection.guest = true;
+                    }
                     return self.give_verdict(ring, key, true);
                 }
                 match check_password(policy, decoys, &id, stored, password.expose()) {
@@ -230,78 +224,6 @@ impl Shard {
         });
     }
 
-    /// XEP-0077 before login.
-    pub(super) fn register_before_login(
-        &mut self,
-        key: Key,
-        id: Box<str>,
-        query: &Element,
-        set: bool,
-    ) {
-        let Some(host) = self.host_of(key) else {
-            return;
-        };
-        let result = if set {
-            register::read(query, &host)
-                .and_then(|ask| self.may_register(key, &host, &ask).map(|()| Some(ask)))
-        } else {
-            Ok(None)
-        };
-        match result {
-            Ok(Some(ask)) => {
-                let waiting = Waiting {
-                    connection: key,
-                    ask,
-                    id,
-                    from: None,
-                    target: None,
-                };
-                self.ask(waiting);
-            }
-            Ok(None) => {
-                let form = register::instructions(None);
-                if let Some(out) = self.desk.output(key, form.len() + reply::ERROR_BYTES) {
-                    answer::result((None, "", Some(&id)), &form, out);
-                }
-            }
-            Err(condition) => self.refuse_registration(key, (None, "", &id), condition),
-        }
-    }
-
-    /// `ip_access` and `access`: a header's address never counts as local.
-    fn may_register(&self, key: Key, host: &str, ask: &Ask) -> Result<(), StanzaCondition> {
-        let rules = self.settings.config.modules_of(host).mod_register.as_ref();
-        let (Some(rules), Some(connection)) = (rules, self.desk.slab.get(key)) else {
-            return Err(StanzaCondition::ServiceUnavailable);
-        };
-        let address = connection.peer.ip();
-        let spoofed = connection.proxied && address.is_loopback();
-        if spoofed || !rules.allows(address) {
-            return Err(StanzaCondition::Forbidden);
-        }
-        let (Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id)) = ask;
-        let who = Who {
-            node: id.user(),
-            domain: id.host(),
-            resource: "",
-        };
-        if !self.settings.config.allows(&rules.access.value, host, who) {
-            return Err(StanzaCondition::Forbidden);
-        }
-        Ok(())
-    }
-
-    fn refuse_registration(
-        &mut self,
-        key: Key,
-        (from, to, id): (Option<&str>, &str, &str),
-        condition: StanzaCondition,
-    ) {
-        if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
-            reply::error_parts("iq", from, to, Some(id), (condition, ""), out);
-        }
-    }
-
     /// Modules have questions for the store.
     pub(super) fn run_asked(&mut self) {
         for asked in std::mem::take(&mut self.asked) {
@@ -312,6 +234,7 @@ impl Shard {
                     id: asked.id,
                     from: Some(asked.from),
                     target: asked.target,
+                    address: None,
                 }),
                 Asked::Data(request, waiting) => self.ask_data(request, waiting),
             }
@@ -343,125 +266,5 @@ impl Shard {
             }
         };
         answer::answered(&mut self.scene(), waiting, result);
-    }
-
-    /// Hashes the password where there is one, then asks the store.
-    fn ask(&mut self, waiting: Waiting) {
-        let key = waiting.connection;
-        let settings = Rc::clone(&self.settings);
-        let host = match &waiting.ask {
-            Ask::Create(id, _) | Ask::Change(id, _) | Ask::Remove(id) => id.host().to_owned(),
-        };
-        let Some(connection) = self.desk.slab.get(key) else {
-            return;
-        };
-        let policy = settings
-            .auth(settings.listener(connection.listener), &host)
-            .password
-            .clone();
-        let salts: Salts = std::array::from_fn(|_| self.random_bytes());
-        let created_at = self.facts.unix_seconds;
-        let store = self.store.clone();
-        let outside = self.outside.clone();
-        let back = self.outside.clone();
-        // Whoever asks gets an answer, also where there is no room for the question.
-        let busy = Box::new(Addressed {
-            id: waiting.id.clone(),
-            from: waiting.from.clone(),
-            target: waiting.target.clone(),
-        });
-        let refused = busy.clone();
-        let job =
-            move || {
-                let request =
-                    match &waiting.ask {
-                        Ask::Create(id, password) => policy
-                            .credentials(password.expose(), &salts)
-                            .map(|credentials| Request::Create {
-                                id: id.clone(),
-                                credentials,
-                                created_at,
-                            }),
-                        Ask::Change(id, password) => policy
-                            .credentials(password.expose(), &salts)
-                            .map(|credentials| Request::SetCredentials {
-                                id: id.clone(),
-                                credentials,
-                            }),
-                        Ask::Remove(id) => Ok(Request::Delete { id: id.clone() }),
-                    };
-                (request, waiting)
-            };
-        let taken = self.work.submit(job, move |done| {
-            let Ok((request, waiting)) = done else { return };
-            let waiting = Box::new(waiting);
-            let Ok(request) = request else {
-                let refused = Ok(Response::NoSuchAccount);
-                let _ = outside.send(Note::Registered(waiting, refused));
-                return;
-            };
-            let reply = Box::new(move |result| {
-                let _ = back.send(Note::Registered(waiting, result));
-            });
-            if store.submit(request, reply).is_err() {
-                let _ = outside.send(Note::Unregistered(key, busy));
-            }
-        });
-        if taken.is_err() {
-            let _ = self.outside.send(Note::Unregistered(key, refused));
-        }
-    }
-
-    fn registered(
-        &mut self,
-        ring: &mut Ring,
-        waiting: &Waiting,
-        result: Result<Response, StoreError>,
-    ) {
-        let key = waiting.connection;
-        let to = waiting
-            .from
-            .as_deref()
-            .map(reply::attribute)
-            .unwrap_or_default();
-        let from = waiting.target.as_deref();
-        let condition = match result {
-            Ok(Response::Done) => None,
-            Ok(Response::AlreadyExists) => Some(StanzaCondition::Conflict),
-            Ok(Response::NoSuchAccount) => Some(StanzaCondition::NotAcceptable),
-            Ok(_) | Err(_) => Some(StanzaCondition::InternalServerError),
-        };
-        match condition {
-            Some(condition) => self.refuse_registration(key, (from, &to, &waiting.id), condition),
-            None => {
-                if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
-                    answer::result((from, &to, Some(&waiting.id)), &[], out);
-                }
-            }
-        }
-        if let (None, Ask::Remove(id)) = (condition, &waiting.ask) {
-            self.end_account(ring, &id.to_string());
-        }
-    }
-
-    /// XEP-0077 section 3.2: the sessions of a removed account end.
-    fn end_account(&mut self, ring: &mut Ring, bare: &str) {
-        let hash = self.sessions.hash(bare);
-        let user = self.sessions.user(hash, bare);
-        let keys: Vec<Key> = user
-            .map(|user| {
-                user.sessions()
-                    .iter()
-                    .map(|session| session.connection)
-                    .collect()
-            })
-            .unwrap_or_default();
-        for key in keys {
-            let error = StreamError::because(
-                StreamCondition::NotAuthorized,
-                "the account has been removed",
-            );
-            self.end_with(ring, key, EndReason::Replaced, error);
-        }
     }
 }

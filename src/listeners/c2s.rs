@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::key::Key;
+use crate::config::Auth;
 use crate::config::access::Who;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
@@ -470,12 +471,9 @@ impl Shard {
         let full = Jid::new(user.node(), user.domain(), Some(&prepared));
         let full = full.map_err(|_| StanzaCondition::BadRequest)?;
         let settings = Rc::clone(&self.settings);
-        let listener = self
-            .desk
-            .slab
-            .get(key)
-            .map(|connection| connection.listener);
-        let listener = settings.listener(listener.ok_or(StanzaCondition::InternalServerError)?);
+        let connection = self.desk.slab.get(key);
+        let connection = connection.ok_or(StanzaCondition::InternalServerError)?;
+        let (listener, guest) = (settings.listener(connection.listener), connection.guest);
         let who = Who {
             node: user.node().unwrap_or_default(),
             domain: user.domain(),
@@ -483,6 +481,9 @@ impl Shard {
         };
         let config = &settings.config;
         if !config.allows(&listener.access, user.domain(), who) {
+            return Err(StanzaCondition::NotAllowed);
+        }
+        if guest && !self.may_join(config.auth_of(user.domain()), user) {
             return Err(StanzaCondition::NotAllowed);
         }
         let most = config.sessions_max(user.domain(), who).finite();
@@ -493,6 +494,14 @@ impl Shard {
         self.cells.logins += 1;
         self.shape(key, config.rate(&listener.shaper, user.domain(), who));
         Ok(full)
+    }
+
+    /// Whether a guest may have this name: by `allow_multiple_connections` also while somebody has it.
+    fn may_join(&self, auth: &Auth, user: &Jid) -> bool {
+        let hash = self.sessions.hash(user.bare());
+        let is_taken = self.sessions.user(hash, user.bare()).is_some();
+        let anonymous = auth.anonymous.as_ref();
+        !is_taken || anonymous.is_some_and(|anonymous| anonymous.allow_multiple_connections)
     }
 
     /// A session that had to make room: who saw it is told, its connection ends with `conflict`

@@ -134,6 +134,8 @@ pub struct Connection {
     pub close_when_sent: bool,
     /// A PROXY header named the peer, so its address proves nothing about the socket.
     pub proxied: bool,
+    /// Its user came in by a name that has no account (`login_anon`).
+    pub guest: bool,
     /// It is to be cut at the end of the turn.
     pub cut: bool,
     /// TLS begins once what is under way in clear is sent.
@@ -194,6 +196,7 @@ impl Connection {
             held: false,
             close_when_sent: false,
             proxied: false,
+            guest: false,
             cut: false,
             starttls_due: false,
             input_ended: false,

@@ -1,5 +1,6 @@
 //! What travels between shards, and what reaches a shard from other threads.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -94,6 +95,8 @@ pub struct Waiting {
     pub from: Option<Box<str>>,
     /// The address that was asked, as written.
     pub target: Option<Box<str>>,
+    /// Where it comes from, of a registration before login.
+    pub address: Option<IpAddr>,
 }
 
 impl Note {

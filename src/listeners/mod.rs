@@ -17,6 +17,7 @@ pub mod ending;
 pub mod http;
 pub mod mail;
 pub mod receive;
+pub mod registration;
 pub mod report;
 pub mod send;
 pub mod service;

@@ -9,6 +9,7 @@ use crate::auth::offer::AuthRules;
 use crate::auth::offer::Channel;
 use crate::auth::offer::PlainWithheld;
 use crate::base::address_limits::AddressLimits;
+use crate::base::address_pauses::AddressPauses;
 use crate::config::Cidr;
 use crate::config::Config;
 use crate::config::listen::Common;
@@ -103,6 +104,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// What disguises unknown users.
     pub decoys: Decoys,
+    /// The pause between two registrations of one address.
+    pub registrations: AddressPauses,
     /// Those that have sockets, then the handlers of http listeners that clients log in to: each
     /// has its own bounds and times, as a listener has.
     listeners: Vec<Listener>,
@@ -144,10 +147,12 @@ impl Settings {
                 add_handlers(&config, configured, http, number, &mut listeners);
             }
         }
+        let registrations = AddressPauses::new(std::hash::RandomState::new());
         Self {
             config,
             hosts,
             decoys,
+            registrations,
             listeners,
             bound,
         }
