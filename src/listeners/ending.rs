@@ -180,7 +180,10 @@ impl Shard {
         let session = match std::mem::replace(&mut connection.stage, Stage::Lent) {
             Stage::Session(session) => session,
             Stage::Peer(peer) => match peer.kind {
-                PeerKind::Service => return self.leave_service(key),
+                PeerKind::Service => {
+                    tracing::info!(names = ?peer.names, "component gone");
+                    return self.leave_service(key);
+                }
             },
             Stage::Joining(handshake) => {
                 let claims = handshake.awaits();

@@ -304,6 +304,7 @@ fn hand_to_peer<O: Outbox>(
     match scene.outbox.output(connection, room) {
         Some(out) => {
             write(out);
+            scene.outbox.delivered(kind);
             Outcome::Done
         }
         None if bounce::is_silent(kind) => Outcome::Done,
