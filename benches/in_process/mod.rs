@@ -192,6 +192,7 @@ impl Exchange {
             facts: Facts {
                 version: "0",
                 unix_seconds: 0,
+                since_unix_seconds: 0,
                 modules: [].into(),
             },
             scope: StreamScope::ordinary(ns::CLIENT),

@@ -100,6 +100,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_disco.extra_domains", Works),
     ("modules.mod_disco.server_info", Works),
     ("modules.mod_disco.*", Nothing(NOT_IMPLEMENTED)),
+    ("modules.mod_last", Works),
     ("modules.mod_ping", Works),
     ("modules.mod_ping.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_presence", Works),

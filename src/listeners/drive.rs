@@ -116,6 +116,9 @@ impl Shard {
         self.facts.unix_seconds = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
+        if self.facts.since_unix_seconds == 0 {
+            self.facts.since_unix_seconds = self.facts.unix_seconds;
+        }
     }
 
     /// The stanzas of the turn are handed to the kernel: how long did that take?

@@ -12,6 +12,7 @@ pub mod bounce;
 pub mod caps;
 pub mod carbons;
 pub mod disco;
+pub mod last;
 pub mod ping;
 pub mod pipeline;
 pub mod presence;
@@ -61,6 +62,8 @@ pub struct Facts {
     pub version: &'static str,
     /// Seconds since 1970-01-01T00:00:00Z, refreshed every turn.
     pub unix_seconds: u64,
+    /// The same when the server began; 0 before the first turn.
+    pub since_unix_seconds: u64,
     /// The modules of each host ([`Config::modules_by_host`](crate::config::Config)).
     pub modules: Arc<[(Box<str>, Modules)]>,
 }
@@ -238,6 +241,7 @@ pub const MODULES: &[&Module] = &[
     &caps::MODULE,
     &carbons::MODULE,
     &disco::MODULE,
+    &last::MODULE,
     &ping::MODULE,
     &private::MODULE,
     &register::MODULE,

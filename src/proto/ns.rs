@@ -22,6 +22,8 @@ pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// XEP-0004: Data Forms.
 pub const DATA_FORM: &str = "jabber:x:data";
+/// XEP-0012: Last Activity.
+pub const LAST: &str = "jabber:iq:last";
 /// XEP-0030: Service Discovery, information.
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030: Service Discovery, items.

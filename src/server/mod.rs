@@ -278,6 +278,7 @@ fn facts(config: &Config) -> Facts {
     Facts {
         version: crate::cli::version(),
         unix_seconds: 0,
+        since_unix_seconds: 0,
         modules: config.modules_by_host(),
     }
 }

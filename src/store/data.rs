@@ -1,5 +1,5 @@
 //! Small things that belong to an account, by area and name: private storage, the vCard, whom it
-//! blocks, when it was last here.
+//! blocks.
 //!
 //! They are read and written as they are; what they mean is known to the modules. All that one
 //! request changes is changed at once or not at all.
@@ -12,8 +12,6 @@ use crate::store::StoreError;
 pub enum Area {
     /// XEP-0191: an address for each name, without a value.
     Blocked,
-    /// XEP-0012: one value.
-    LastActivity,
     /// XEP-0049: the XML of a name and namespace.
     Private,
     /// XEP-0054: one value.
@@ -25,9 +23,8 @@ impl Area {
     pub fn number(self) -> u8 {
         match self {
             Self::Blocked => 1,
-            Self::LastActivity => 2,
-            Self::Private => 3,
-            Self::Vcard => 4,
+            Self::Private => 2,
+            Self::Vcard => 3,
         }
     }
 }

@@ -26,7 +26,9 @@ use super::access::ALL;
 use super::check::Check;
 use super::decode::Decode;
 use super::decode::text;
+use super::effect;
 use super::option::Kind;
+use super::option::Opt;
 use super::option::Range;
 use super::option::Repeats;
 use super::option::Rule;
@@ -102,7 +104,7 @@ impl Modules {
         Self::decode(&Node::made(root.place.below("modules"), section)).unwrap_or_default()
     }
 
-    /// The modules that are on, and those that are off, by name.
+    /// The modules that are on, and those that are off, by name; what has no effect is neither.
     #[must_use]
     pub fn names(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let is_on = [
@@ -121,10 +123,10 @@ impl Modules {
             self.mod_vcard.is_some(),
             self.mod_version.is_some(),
         ];
-        let named = Self::OPTIONS.iter().zip(is_on);
+        let works = |option: &Opt| !effect::without(&format!("modules.{}", option.key));
+        let named = Self::OPTIONS.iter().zip(is_on).filter(|(o, _)| works(o));
         let (on, off): (Vec<_>, Vec<_>) = named.partition(|(_, on)| *on);
-        let names =
-            |list: Vec<(&super::option::Opt, bool)>| list.iter().map(|(o, _)| o.key).collect();
+        let names = |list: Vec<(&Opt, bool)>| list.iter().map(|(o, _)| o.key).collect();
         (names(on), names(off))
     }
 }
