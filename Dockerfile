@@ -24,7 +24,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 WORKDIR /
 USER meerkat
 VOLUME /data
-EXPOSE 5222 5223
+EXPOSE 5222 5223 5269
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["meerkat", "status", "-c", "/etc/meerkat/meerkat.toml"]

@@ -92,6 +92,12 @@ const RULES: &[Rule] = &[
         good: &[("src/runtime/mod.rs", "use glommio::spawn_local;")],
     },
     Rule {
+        name: "tokio stays on the background thread",
+        check: layers::background,
+        bad: &[("src/net/ring/mod.rs", "use tokio::net::TcpStream;")],
+        good: &[("src/net/dial.rs", "use tokio::net::TcpStream;")],
+    },
+    Rule {
         name: "file length",
         check: shape::file_length,
         bad: &[],

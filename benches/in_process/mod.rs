@@ -17,6 +17,7 @@ use meerkat::modules::pipeline::arrive;
 use meerkat::modules::pipeline::carry;
 use meerkat::proto::ns;
 use meerkat::proto::stanza::Stanza;
+use meerkat::proto::stanza::error::StanzaCondition;
 use meerkat::route::envelope::Envelopes;
 use meerkat::route::hosts::Hosts;
 use meerkat::route::owner;
@@ -83,6 +84,15 @@ impl Outbox for Sink {
 
     fn replace(&mut self, connection: Key) {
         panic!("{connection:?}: nobody logs in here");
+    }
+
+    fn remote(
+        &mut self,
+        _hash: u64,
+        _pair: (&str, &str),
+        _bytes: usize,
+    ) -> Result<&mut Vec<u8>, StanzaCondition> {
+        Err(StanzaCondition::RemoteServerNotFound)
     }
 
     fn allows(&self, _rule: &str, _who: Who<'_>) -> bool {

@@ -112,6 +112,25 @@ fn status_table(status: &Value) -> String {
         let (name, shard) = (text(component, "name"), number(component, "shard"));
         format!("  component {name} (shard {shard})")
     }));
+    lines.extend(list(status, "s2s").iter().map(|stream| {
+        let way = if stream["outgoing"] == true {
+            "to"
+        } else {
+            "from"
+        };
+        let proof = match text(stream, "proof") {
+            "" => "not authenticated",
+            proof => proof,
+        };
+        format!(
+            "  s2s {} {way} {} ({}): {}, {proof} {}",
+            text(stream, "local"),
+            text(stream, "remote"),
+            text(stream, "peer"),
+            text(stream, "state"),
+            text(stream, "tls"),
+        )
+    }));
     lines.push(String::new());
     lines.join("\n")
 }

@@ -32,7 +32,6 @@ use Effect::NotServed;
 use Effect::Nothing;
 use Effect::Works;
 
-const NOT_SERVED: &str = "this version does not serve such listeners";
 const NOT_IMPLEMENTED: &str = "this version does not have it";
 const OTHER_LIBRARY: &str = "it belongs to MongooseIM's TLS libraries";
 const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field Diffie-Hellman";
@@ -43,6 +42,8 @@ const NO_OFFLINE: &str = "nothing is kept for who is not there";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
+const ANSWERS_ONLY: &str = "nothing but answers is received on connections that we open";
+const OWN_NAME: &str = "the domain itself is always named";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
 /// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
@@ -58,7 +59,12 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.*.tls.dhfile", Nothing(NO_FINITE_FIELD)),
     ("listen.*.tls.module", Nothing(OTHER_LIBRARY)),
     ("listen.*.tls.protocol_options", Nothing(OTHER_LIBRARY)),
-    ("listen.s2s", NotServed(NOT_SERVED)),
+    ("listen.s2s", Works),
+    ("s2s", Works),
+    ("s2s.outgoing.shaper", Nothing(ANSWERS_ONLY)),
+    ("s2s.outgoing.tls.server_name_indication", Nothing(OWN_NAME)),
+    ("host_config.s2s.default_policy", Works),
+    ("host_config.s2s.host_policy", Works),
     ("listen.service", Works),
     ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
     ("listen.component", Works),

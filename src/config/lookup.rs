@@ -59,6 +59,13 @@ impl Config {
             .unwrap_or(&self.s2s)
     }
 
+    /// Whether any host may talk with any other server.
+    #[must_use]
+    pub fn federates(&self) -> bool {
+        let own = self.host_config.iter().filter_map(|own| own.s2s.as_ref());
+        [&self.s2s].into_iter().chain(own).any(S2s::allows_any)
+    }
+
     /// Whether a domain is one of `general.hosts`.
     #[must_use]
     pub fn serves(&self, domain: &str) -> bool {

@@ -43,7 +43,7 @@ options! {
         /// Versions of TLS.
         versions: Vec<Sited<String>> = Kind::NAMES, Unwritten::Empty;
         /// Whether a certificate that does not pass ends the handshake.
-        disconnect_on_failure: bool = Kind::Bool, Unwritten::Bool(true);
+        disconnect_on_failure: Option<bool> = Kind::Bool, Unwritten::Unset("true");
         /// Revoked certificates.
         crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused),
             Unwritten::Empty;

@@ -185,6 +185,14 @@ options! {
         timeout: u32 = Kind::SECONDS_FROM_1, Unwritten::Int(10);
         /// How often a lookup is tried.
         retries: u32 = Kind::COUNT, Unwritten::Int(2);
+        /// Address and port of a name server to ask instead of the system's.
+        server: Option<String> = Kind::Checked(Rule {
+                accepted: "an address with a port such as \"192.0.2.53:53\"",
+                check: |text| match text.parse::<std::net::SocketAddr>() {
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(format!("{text:?} is no address with a port")),
+                },
+            }), Unwritten::Unset("the system's"), ours();
     }
 }
 
@@ -204,6 +212,23 @@ impl S2s {
     pub fn allows(&self, host: &str) -> bool {
         let own = self.host_policy.iter().find(|own| own.host.value == host);
         own.map_or(self.default_policy, |own| own.policy) == Policy::Allow
+    }
+
+    /// When TLS starts on a listener without a `tls` table.
+    #[must_use]
+    pub fn listener_mode(&self) -> Option<TlsMode> {
+        match self.use_starttls.as_ref()?.value {
+            UseStartTls::No => None,
+            UseStartTls::Optional => Some(TlsMode::StartTls),
+            UseStartTls::Required | UseStartTls::RequiredTrusted => Some(TlsMode::StartTlsRequired),
+        }
+    }
+
+    /// Whether any server may be connected with.
+    #[must_use]
+    pub fn allows_any(&self) -> bool {
+        let mut own = self.host_policy.iter().map(|own| own.policy);
+        self.default_policy == Policy::Allow || own.any(|policy| policy == Policy::Allow)
     }
 
     /// `use_starttls` wants TLS.

@@ -82,6 +82,8 @@ impl Shard {
             | Stage::Session(_)
             | Stage::Joining(_)
             | Stage::Peer(_)
+            | Stage::Inbound(_)
+            | Stage::Outbound(_)
             | Stage::Lent
             | Stage::Ending => None,
         }
@@ -123,6 +125,7 @@ impl Shard {
                 let addresses = (back.target.as_deref(), &*to, &*back.id);
                 self.refuse_registration(key, addresses, (condition, ""));
             }
+            Note::Dialled(name, attempt, result) => self.dialled(ring, &name, attempt, result),
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
             Note::Opening(key, opening, result) => self.opening(ring, key, *opening, result),

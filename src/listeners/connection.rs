@@ -18,6 +18,8 @@ use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
+use crate::proto::s2s::inbound::Inbound;
+use crate::proto::s2s::outbound::Outbound;
 use crate::proto::service::Handshake;
 use crate::xml::scan::Scanner;
 use crate::xml::scan::StreamScope;
@@ -50,6 +52,10 @@ pub enum Stage {
     Joining(Box<Handshake>),
     /// A stream that speaks for whole domains.
     Peer(Box<Peer>),
+    /// A stream that another server has opened to us.
+    Inbound(Box<Inbound>),
+    /// A stream that we have opened to another server.
+    Outbound(Box<Outbound>),
     /// What it does is in the hands of whoever handles its bytes just now.
     Lent,
     /// The stream is closed on our side; what is still to be sent is sent, nothing is read.
@@ -313,6 +319,16 @@ impl Connection {
 
     /// The negotiation is over: stanzas come and go.
     pub fn is_established(&self) -> bool {
-        matches!(self.stage, Stage::Session(_) | Stage::Peer(_))
+        match &self.stage {
+            Stage::Session(_) | Stage::Peer(_) => true,
+            Stage::Inbound(inbound) => !inbound.proven().is_empty() && !inbound.expects_header(),
+            Stage::Outbound(outbound) => outbound.ready().is_some(),
+            Stage::Proxy(_)
+            | Stage::Http
+            | Stage::Negotiating(_)
+            | Stage::Joining(_)
+            | Stage::Lent
+            | Stage::Ending => false,
+        }
     }
 }

@@ -10,10 +10,13 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
+use crate::listeners::s2s::links::Links;
+use crate::listeners::s2s::links::State;
 use crate::listeners::settings::Settings;
 use crate::listeners::slab::Slab;
 use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
 use crate::route::envelope::Envelopes;
 use crate::runtime::mesh::Mesh;
 
@@ -66,6 +69,8 @@ pub struct Desk {
     pub pool: Pool,
     /// Stanzas written for clients: iq, message, presence.
     pub delivered: [u64; 3],
+    /// The ways to other servers' domains.
+    pub links: Links,
     /// What is written is not the recipient's doing: who has no room for it is not cut.
     pub spares: bool,
 }
@@ -82,6 +87,7 @@ impl Desk {
             ends: Vec::new(),
             pool: Pool::default(),
             delivered: [0; 3],
+            links: Links::default(),
             spares: false,
         }
     }
@@ -143,6 +149,33 @@ impl Outbox for Desk {
 
     fn replace(&mut self, key: Key) {
         self.ends.push((key, EndReason::Replaced));
+    }
+
+    fn remote(
+        &mut self,
+        hash: u64,
+        (local, remote): (&str, &str),
+        bytes: usize,
+    ) -> Result<&mut Vec<u8>, StanzaCondition> {
+        let now_ms = self.now_ms;
+        let found = self.links.get_mut(hash, local, remote);
+        if let Some(State::Ready(key)) = found.map(|link| link.state) {
+            let out = self.output(key, bytes);
+            return out.ok_or(StanzaCondition::RemoteServerTimeout);
+        }
+        if !self.settings.config.s2s_of(local).allows(remote) {
+            return Err(StanzaCondition::RemoteServerNotFound);
+        }
+        let full = StanzaCondition::ResourceConstraint;
+        let link = self.links.find_or_make(now_ms, hash, local, remote);
+        let link = link.ok_or(full)?;
+        match link.state {
+            State::Failed(until_ms, condition) if now_ms < until_ms => return Err(condition),
+            State::Failed(..) => link.state = State::Idle,
+            State::Idle | State::Dialling(_) | State::Opening(_) | State::Ready(_) => {}
+        }
+        self.links.want(hash, local, remote);
+        self.links.queue(hash, local, remote, bytes).ok_or(full)
     }
 
     fn allows(&self, rule: &str, who: Who<'_>) -> bool {

@@ -65,6 +65,7 @@ impl Shard {
             }
             self.read_mail(&mut ring);
             self.run_asked();
+            self.run_links(&mut ring);
             self.run_movers();
             self.run_timers(&mut ring);
             self.run_ends(&mut ring);
@@ -314,6 +315,9 @@ impl Shard {
             }
         }
         self.words.extend(mail.words.drain(..));
+        for letter in mail.letters.drain(..) {
+            self.open_letter(ring, letter);
+        }
         let mut scene = self.scene();
         for envelope in mail.envelopes.iter() {
             arrive(&mut scene, &envelope);
@@ -341,6 +345,7 @@ impl Shard {
             return;
         };
         if connection.stalled_since_ms > 0 && now_ms >= connection.stalled_since_ms + STALL_MS {
+            connection.cut = true;
             self.desk.ends.push((key, EndReason::SlowReader));
             return;
         }
@@ -379,10 +384,12 @@ impl Shard {
                 self.close(ring, key, EndReason::BadProxyHeader);
             }
             Stage::Http => self.http_late(ring, key),
+            Stage::Outbound(_) => self.outgoing_is_due(ring, key),
             Stage::Negotiating(_)
             | Stage::Session(_)
             | Stage::Joining(_)
             | Stage::Peer(_)
+            | Stage::Inbound(_)
             | Stage::Lent => {
                 let error = StreamError::new(StreamCondition::ConnectionTimeout);
                 self.end_with(ring, key, EndReason::Timeout, error);

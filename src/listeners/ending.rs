@@ -9,6 +9,7 @@ use crate::listeners::connection::Stage;
 use crate::listeners::shard::Shard;
 use crate::modules::presence;
 use crate::net::ring::Ring;
+use crate::proto::s2s::header;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 
@@ -107,6 +108,27 @@ impl Shard {
             connection.stage = Stage::Ending;
             return self.close(ring, key, reason);
         }
+        if let Stage::Inbound(inbound) = &stage
+            && inbound.expects_header()
+        {
+            if inbound.host().is_empty() && settings.config.general.hide_service_name {
+                return self.close(ring, key, reason);
+            }
+            let host = inbound.host();
+            let general = &settings.config.general;
+            let host = if host.is_empty() {
+                &general.default_server_domain.value
+            } else {
+                host
+            };
+            header::write(
+                host,
+                None,
+                Some(&id),
+                &general.language,
+                &mut connection.out,
+            );
+        }
         let hides = settings.config.general.hide_service_name;
         if let Stage::Negotiating(negotiation) = &stage
             && hides
@@ -179,6 +201,7 @@ impl Shard {
         };
         let session = match std::mem::replace(&mut connection.stage, Stage::Lent) {
             Stage::Session(session) => session,
+            Stage::Outbound(outbound) => return self.outgoing_left(key, &outbound),
             Stage::Peer(peer) => match peer.kind {
                 PeerKind::Service => {
                     tracing::info!(names = ?peer.names, "component gone");
@@ -196,6 +219,7 @@ impl Shard {
             stage @ (Stage::Proxy(_)
             | Stage::Http
             | Stage::Negotiating(_)
+            | Stage::Inbound(_)
             | Stage::Lent
             | Stage::Ending) => {
                 connection.stage = stage;

@@ -7,10 +7,14 @@ use std::os::fd::OwnedFd;
 use crate::base::key::Key;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
+use crate::listeners::s2s::Letter;
+use crate::listeners::s2s::links::Name;
 use crate::listeners::status::Answer;
 use crate::listeners::status::Inquiry;
 use crate::modules;
 use crate::modules::register::Ask;
+use crate::net::dial::DialError;
+use crate::net::dial::Dialled;
 use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::proto::sasl::keys::Secret;
@@ -46,6 +50,8 @@ pub struct Moved {
 pub struct Mail {
     /// Stanzas.
     pub envelopes: Envelopes,
+    /// Questions and answers about dialback keys.
+    pub letters: Vec<Letter>,
     /// Connections.
     pub handovers: Vec<Handover>,
     /// About components.
@@ -54,13 +60,17 @@ pub struct Mail {
 
 impl Batch for Mail {
     fn is_empty(&self) -> bool {
-        self.envelopes.is_empty() && self.handovers.is_empty() && self.words.is_empty()
+        self.envelopes.is_empty()
+            && self.handovers.is_empty()
+            && self.letters.is_empty()
+            && self.words.is_empty()
     }
 
     fn clear(&mut self) {
         self.envelopes.clear(BATCH_KEEP_BYTES);
         self.handovers.clear();
         self.words.clear();
+        self.letters.clear();
     }
 }
 
@@ -106,7 +116,7 @@ impl Note {
             Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, _) => Some(*key),
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
-            Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
+            Self::Dialled(..) | Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
             Self::Opening(key, ..) => Some(*key),
             Self::Data(waiting, _) => waiting.connection,
         }
@@ -133,6 +143,8 @@ pub enum Note {
     ),
     /// What the store says to a module's question.
     Data(Box<modules::Waiting>, Result<Response, StoreError>),
+    /// What became of an attempt to connect to the server of a domain.
+    Dialled(Box<Name>, u64, Result<Dialled, DialError>),
     /// Somebody asks how things are.
     Inquiry(Inquiry),
     /// What a shard answers to a question of this one.

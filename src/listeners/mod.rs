@@ -19,6 +19,7 @@ pub mod mail;
 pub mod receive;
 pub mod registration;
 pub mod report;
+pub mod s2s;
 pub mod send;
 pub mod service;
 pub mod settings;

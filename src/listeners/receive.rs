@@ -33,6 +33,7 @@ use crate::proto::proxy::Addresses;
 use crate::proto::proxy::BadHeader;
 use crate::proto::proxy::Sniff;
 use crate::proto::proxy::sniff;
+use crate::proto::s2s::inbound::Inbound;
 use crate::proto::service::Handshake;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
@@ -51,6 +52,8 @@ fn first_stage(listener: &Listener) -> Stage {
         Stage::Http
     } else if listener.components.is_some() {
         Stage::Joining(Box::new(Handshake::new()))
+    } else if listener.is_s2s {
+        Stage::Inbound(Box::new(Inbound::new(false)))
     } else {
         Stage::Negotiating(Box::new(Negotiation::new(false)))
     }
@@ -119,18 +122,30 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return false;
         };
-        let Some(server) = &self.settings.listener(connection.listener).tls else {
-            return false;
+        let mut send = Vec::new();
+        let listener = self.settings.listener(connection.listener);
+        let made = match (
+            &connection.stage,
+            &listener.tls,
+            &self.settings.federation.tls,
+        ) {
+            (Stage::Outbound(outbound), _, Some(client)) => {
+                let remote = &outbound.pair().remote;
+                TlsStream::connect(client, remote, outbound.expects_header(), &mut send)
+            }
+            (Stage::Outbound(_), _, None) | (_, None, _) => return false,
+            (_, Some(server), _) => TlsStream::new(server),
         };
-        match TlsStream::new(server) {
+        match made {
             Ok(stream) => {
                 let secured = Secured {
                     stream,
-                    send: Vec::new(),
+                    send,
                     under_way: Vec::new(),
                     established: false,
                 };
                 connection.tls = Some(Box::new(secured));
+                self.desk.touch(key);
                 true
             }
             Err(error) => {
@@ -268,6 +283,8 @@ impl Shard {
             | Stage::Session(_)
             | Stage::Joining(_)
             | Stage::Peer(_)
+            | Stage::Inbound(_)
+            | Stage::Outbound(_)
             | Stage::Lent
             | Stage::Ending => EndReason::PeerClosed,
         };
@@ -309,6 +326,8 @@ impl Shard {
             | Stage::Session(_)
             | Stage::Joining(_)
             | Stage::Peer(_)
+            | Stage::Inbound(_)
+            | Stage::Outbound(_)
             | Stage::Lent => {
                 self.decrypt(ring, key, bytes);
             }
@@ -361,7 +380,7 @@ impl Shard {
                 self.fail_tls(ring, key);
             }
             Ok(progress) => {
-                self.handshake_progress(key, progress.handshaking);
+                self.handshake_progress(ring, key, progress.handshaking);
                 // Early data can be a replay: it waits for the handshake, then it is judged.
                 self.feed(ring, key, &plain);
                 if progress.peer_closed {
@@ -372,7 +391,7 @@ impl Shard {
         self.plain = plain;
     }
 
-    fn handshake_progress(&mut self, key: Key, handshaking: bool) {
+    fn handshake_progress(&mut self, ring: &mut Ring, key: Key, handshaking: bool) {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
@@ -384,8 +403,17 @@ impl Shard {
         }
         tls.established = true;
         self.cells.handshakes += 1;
-        if let Stage::Negotiating(negotiation) = &mut connection.stage {
-            negotiation.secured();
+        match &mut connection.stage {
+            Stage::Negotiating(negotiation) => negotiation.secured(),
+            Stage::Inbound(inbound) => inbound.secured(),
+            Stage::Outbound(_) => self.outgoing_secured(ring, key),
+            Stage::Proxy(_)
+            | Stage::Http
+            | Stage::Session(_)
+            | Stage::Joining(_)
+            | Stage::Peer(_)
+            | Stage::Lent
+            | Stage::Ending => {}
         }
         self.next_step(key);
     }
@@ -469,7 +497,18 @@ impl Shard {
         self.desk.slab.get(key).is_none_or(|connection| {
             connection.held
                 || connection.tls.as_ref().is_some_and(|tls| !tls.established)
-                || matches!(connection.stage, Stage::Negotiating(ref n) if n.awaits())
+                || match &connection.stage {
+                    Stage::Negotiating(negotiation) => negotiation.awaits(),
+                    Stage::Inbound(inbound) => inbound.awaits(),
+                    Stage::Outbound(outbound) => outbound.awaits(),
+                    Stage::Proxy(_)
+                    | Stage::Http
+                    | Stage::Session(_)
+                    | Stage::Joining(_)
+                    | Stage::Peer(_)
+                    | Stage::Lent
+                    | Stage::Ending => false,
+                }
         })
     }
 
@@ -569,6 +608,8 @@ impl Shard {
             Stage::Session(session) => self.stanzas(ring, key, session, scanner, input),
             Stage::Joining(handshake) => self.join(ring, key, handshake, scanner, input),
             Stage::Peer(peer) => self.peer_stanzas(ring, key, peer, scanner, input),
+            Stage::Inbound(inbound) => self.serve_incoming(ring, key, inbound, scanner, input),
+            Stage::Outbound(outbound) => self.serve_outgoing(ring, key, outbound, scanner, input),
             other @ (Stage::Proxy(_) | Stage::Http | Stage::Lent | Stage::Ending) => {
                 connection.stage = other;
                 input.len()

@@ -4,6 +4,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::settings::Settings;
 use crate::listeners::status::Answer;
 use crate::listeners::status::SessionStatus;
@@ -82,6 +83,20 @@ pub fn status(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts
         "shards": shards,
         "listeners": listeners,
         "components": components,
+        "s2s": statuses.iter().flat_map(|status| &status.s2s).map(stream).collect::<Vec<_>>(),
+    })
+}
+
+/// A stream with another server.
+fn stream(stream: &StreamStatus) -> Value {
+    json!({
+        "outgoing": stream.outgoing,
+        "local": stream.local,
+        "remote": stream.remote,
+        "peer": stream.peer.map(|peer| peer.to_string()),
+        "state": stream.state,
+        "proof": stream.proof,
+        "tls": stream.tls,
     })
 }
 

@@ -20,6 +20,7 @@ use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
 use crate::listeners::components::Components;
 use crate::listeners::http::sites::Sites;
+use crate::listeners::s2s::settings::Federation;
 use crate::modules::caps;
 use crate::net::gate::Gate;
 use crate::net::tls::TlsServer;
@@ -27,6 +28,9 @@ use crate::proto::c2s::features::Offer;
 use crate::proto::sasl::Mechanism;
 use crate::route::hosts::Hosts;
 use crate::xml::scan::Limits;
+
+/// Bytes that wait for one server that we have connected to: as for a listener's peers.
+const OUTGOING_BUFFER_BYTES: usize = 4 << 20;
 
 /// Mechanisms of one host on one listener.
 struct HostOffer {
@@ -93,6 +97,8 @@ pub struct Listener {
     pub silence_ms: Option<u64>,
     /// What a service listener asks of components; None: it serves others.
     pub components: Option<Components>,
+    /// Its peers are servers.
+    pub is_s2s: bool,
     hosts: Vec<HostOffer>,
 }
 
@@ -106,8 +112,11 @@ pub struct Settings {
     pub decoys: Decoys,
     /// The pause between two registrations of one address.
     pub registrations: AddressPauses,
+    /// Streams with other servers.
+    pub federation: Federation,
     /// Those that have sockets, then the handlers of http listeners that clients log in to: each
-    /// has its own bounds and times, as a listener has.
+    /// has its own bounds and times, as a listener has. The last is what holds for connections
+    /// that we open to other servers.
     listeners: Vec<Listener>,
     /// How many have sockets.
     bound: usize,
@@ -130,7 +139,7 @@ impl Settings {
     pub fn new(
         config: Config,
         shards: usize,
-        decoys: Decoys,
+        (decoys, federation): (Decoys, Federation),
         served: &[Configured],
         prepared: Vec<Prepared>,
     ) -> Self {
@@ -148,11 +157,13 @@ impl Settings {
             }
         }
         let registrations = AddressPauses::new(std::hash::RandomState::new());
+        listeners.push(Listener::outgoing(&config));
         Self {
             config,
             hosts,
             decoys,
             registrations,
+            federation,
             listeners,
             bound,
         }
@@ -168,6 +179,11 @@ impl Settings {
     /// All listeners that are served.
     pub fn listeners(&self) -> &[Listener] {
         self.listeners.get(..self.bound).unwrap_or_default()
+    }
+
+    /// The number of what holds for connections that we open to other servers.
+    pub fn outgoing(&self) -> u16 {
+        u16::try_from(self.listeners.len().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
     /// The number of the listener whose socket a connection came in on.
@@ -239,6 +255,48 @@ impl Listener {
         networks.any(|network| network.contains(address))
     }
 
+    /// What holds for connections that we open to other servers, with the defaults of listeners.
+    fn outgoing(config: &Config) -> Self {
+        let outgoing = &config.s2s.outgoing;
+        let most = config.runtime.partial_stanza_memory as usize;
+        let stanza = outgoing.max_stanza_size.finite();
+        let stanza = stanza.map_or(most, |bytes| most.min(bytes as usize));
+        let limits = Limits {
+            stanza_bytes_max: stanza,
+            ..Limits::default()
+        };
+        Self {
+            path: "s2s.outgoing".to_owned(),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            acceptors: Vec::new(),
+            num_acceptors: 0,
+            gate: Arc::new(Gate::new(None, None)),
+            addresses: None,
+            tls: None,
+            direct_tls: false,
+            tls_required: false,
+            proxy: false,
+            trusted: Vec::new(),
+            limits_before_login: limits,
+            limits,
+            state_timeout_ms: outgoing.state_timeout.finite(),
+            hibernate_after_ms: Some(0),
+            outbound_buffer: OUTGOING_BUFFER_BYTES,
+            backlog: 0,
+            shaper: ShaperChoice::Unlimited,
+            access: String::new(),
+            session: false,
+            is_s2s: true,
+            http: false,
+            sites: Sites::default(),
+            handler_of: None,
+            ping_ms: None,
+            silence_ms: None,
+            components: None,
+            hosts: Vec::new(),
+        }
+    }
+
     fn new(config: &Config, configured: &Configured, prepared: Prepared) -> Self {
         let common = &configured.common;
         let (access, session, mode) = match &configured.kind {
@@ -255,7 +313,10 @@ impl Listener {
                 let mode = service.tls.as_ref().map(|tls| tls.mode);
                 (String::new(), false, mode)
             }
-            ListenerKind::S2s(_) => (String::new(), false, None),
+            ListenerKind::S2s(s2s) => {
+                let own = s2s.tls.as_ref().map(|tls| tls.mode);
+                (String::new(), false, own.or(config.s2s.listener_mode()))
+            }
         };
         let http = matches!(configured.kind, ListenerKind::Http(_));
         let (limits_before_login, limits) = limits(config, common);
@@ -293,6 +354,7 @@ impl Listener {
             ping_ms: None,
             silence_ms: None,
             components,
+            is_s2s: matches!(configured.kind, ListenerKind::S2s(_)),
             hosts: host_offers(config, configured, prepared.address),
         }
     }

@@ -19,6 +19,7 @@ use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
 use crate::listeners::report::ServerFacts;
+use crate::listeners::s2s::Letter;
 use crate::listeners::settings::Settings;
 use crate::metrics::Cells;
 use crate::modules::Asked;
@@ -26,6 +27,7 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
 use crate::net::ring::Received;
+use crate::proto::stanza::error::StanzaCondition;
 use crate::route::registrar::Registrar;
 use crate::route::services::Claim;
 use crate::route::services::Services;
@@ -127,6 +129,10 @@ pub struct Shard {
     pub cells: Cells,
     /// When this turn began, in microseconds of the shared clock, and the stanzas before it.
     pub turn: (u64, u64),
+    /// Letters to this shard itself.
+    pub letters: Vec<Letter>,
+    /// Why streams to other servers that are about to end have failed.
+    pub verdicts: Vec<(Key, StanzaCondition)>,
     /// When a bad PROXY header was last logged.
     pub proxy_logged_ms: u64,
     /// The shared origin of time.
@@ -171,6 +177,8 @@ impl Shard {
             starved: Vec::new(),
             cells: Cells::default(),
             turn: (0, 0),
+            letters: Vec::new(),
+            verdicts: Vec::new(),
             proxy_logged_ms: 0,
             epoch: parts.epoch,
             scanners: Vec::new(),

@@ -8,6 +8,7 @@ use crate::base::key::Key;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::ending::EndReason;
+use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::shard::Shard;
 use crate::metrics::Cells;
 use crate::net::ring::Ring;
@@ -67,6 +68,8 @@ pub struct ShardStatus {
     pub components: Vec<String>,
     /// Ended connections by reason.
     pub ends: Vec<(&'static str, u64)>,
+    /// Streams with other servers.
+    pub s2s: Vec<StreamStatus>,
     /// PROXY headers refused, by kind.
     pub proxy_failures: Vec<(&'static str, u64)>,
     /// Bytes held by partial elements.
@@ -154,6 +157,7 @@ impl Shard {
                 .iter()
                 .map(|reason| (reason.label(), self.ends[*reason as usize]))
                 .collect(),
+            s2s: self.federation_status(),
             proxy_failures: crate::proto::proxy::BadHeader::ALL
                 .iter()
                 .map(|kind| (kind.label(), self.proxy_failures[kind.index()]))

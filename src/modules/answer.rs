@@ -17,6 +17,7 @@ use crate::modules::bounce;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
+use crate::modules::pipeline::answer_to;
 use crate::modules::pipeline::refuse;
 use crate::modules::private;
 use crate::modules::vcard;
@@ -102,9 +103,15 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             let to = reply::attribute(iq.attr("from").unwrap_or_default()).into_owned();
             let id = iq.attr("id").map(str::to_owned);
             let kind = Type::Iq(IqType::Result);
-            bounce::send(scene, iq.attr("from").unwrap_or_default(), kind, |out| {
-                result((Some(target), &to, id.as_deref()), &content, out);
-            });
+            bounce::send(
+                scene,
+                target,
+                iq.attr("from").unwrap_or_default(),
+                kind,
+                |out| {
+                    result((Some(target), &to, id.as_deref()), &content, out);
+                },
+            );
         }
         (Some(Answer::Error(condition, _)), _) => {
             bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
@@ -215,21 +222,18 @@ fn give_answer<O: Outbox>(
     match answer {
         Some(Answer::Result(content)) => {
             let room = content.len() + reply::ERROR_BYTES + sender.stamp.len();
-            if let Some(out) = scene.outbox.output(sender.connection, room) {
-                result(
-                    (from.as_deref(), sender.stamp, id.as_deref()),
-                    &content,
-                    out,
-                );
-            }
+            answer_to(scene, sender, stanza, room, |out| {
+                let addresses = (from.as_deref(), sender.stamp, id.as_deref());
+                result(addresses, &content, out);
+            });
         }
         Some(Answer::Error(condition, text)) => {
             let to = sender.stamp;
             let why = (condition, text);
             let room = reply::ERROR_BYTES + to.len() + text.len();
-            if let Some(out) = scene.outbox.output(sender.connection, room) {
+            answer_to(scene, sender, stanza, room, |out| {
                 reply::error_parts("iq", from.as_deref(), to, id.as_deref(), why, out);
-            }
+            });
         }
         // What the store holds is an account's; a peer has none.
         Some(Answer::Ask(_)) if sender.origin != Origin::Session => {
@@ -248,7 +252,7 @@ fn give_answer<O: Outbox>(
                 from: sender.full.into(),
                 target: from.map(|from| from.as_ref().into()),
                 id: id.as_deref().unwrap_or_default().into(),
-                connection: Some(sender.connection),
+                connection: (sender.origin != Origin::Server).then_some(sender.connection),
             };
             scene.asked.push(Asked::Data(query.request, waiting));
         }
@@ -313,7 +317,8 @@ pub fn reply_to<O: Outbox>(
                 Ok(_) => IqType::Result,
                 Err(_) => IqType::Error,
             });
-            bounce::send_sized(scene, &waiting.from, kind, room, write);
+            let ours = waiting.target.as_deref().unwrap_or_default();
+            bounce::send_sized(scene, (ours, &waiting.from), kind, room, write);
         }
     }
 }

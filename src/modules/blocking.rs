@@ -282,7 +282,7 @@ fn leave<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
             attribute(&from),
             attribute(&to)
         );
-        bounce::send(scene, &to, kind, |out| {
+        bounce::send(scene, &from, &to, kind, |out| {
             out.extend_from_slice(notice.as_bytes());
         });
     }

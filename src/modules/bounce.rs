@@ -4,8 +4,6 @@ use crate::modules::Scene;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::give;
 use crate::proto::ns;
-use crate::proto::stanza::IqType;
-use crate::proto::stanza::MessageType;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
@@ -52,15 +50,11 @@ pub fn bounce<O: Outbox>(
     let Some(sender) = attribute(b"from") else {
         return;
     };
-    let error = match kind {
-        Type::Iq(_) => Type::Iq(IqType::Error),
-        Type::Message(_) => Type::Message(MessageType::Error),
-        Type::Presence(_) => Type::Presence(PresenceType::Error),
-    };
     let to = reply::attribute(&sender);
     let why = (condition, "");
     let (from, id) = (attribute(b"to"), attribute(b"id"));
-    send(scene, &sender, error, |out| {
+    let ours = from.as_deref().unwrap_or_default();
+    send(scene, ours, &sender, kind.answer(), |out| {
         reply::error_parts(
             kind.element(),
             from.as_deref(),
@@ -72,22 +66,23 @@ pub fn bounce<O: Outbox>(
     });
 }
 
-/// Sends what the server itself has to say to any address; nobody hears of a failure. `write`
-/// leaves the namespace of the stanza to the recipient's stream.
+/// Sends what the server itself has to say, on behalf of `from`, to any address; nobody hears of a
+/// failure. `write` leaves the namespace of the stanza to the recipient's stream.
 pub fn send<O: Outbox>(
     scene: &mut Scene<'_, O>,
+    from: &str,
     to: &str,
     kind: Type,
     write: impl Fn(&mut Vec<u8>),
 ) {
     // The server's own stanzas are short; the room is only an estimate for the bound.
-    send_sized(scene, to, kind, reply::ERROR_BYTES, write);
+    send_sized(scene, (from, to), kind, reply::ERROR_BYTES, write);
 }
 
 /// The same of about `room` bytes.
 pub fn send_sized<O: Outbox>(
     scene: &mut Scene<'_, O>,
-    to: &str,
+    (from, to): (&str, &str),
     kind: Type,
     room: usize,
     write: impl Fn(&mut Vec<u8>),
@@ -112,7 +107,20 @@ pub fn send_sized<O: Outbox>(
             )
         }
         Destination::Service(service) => (service.owner, Recipient::Peer(service.connection)),
-        Destination::Host | Destination::Absent | Destination::Remote { .. } => return,
+        Destination::Remote { owner, hash } => {
+            let Ok(from) = crate::jid::parse(from) else {
+                return;
+            };
+            let (local, remote) = (&*from.domain, &*parts.domain);
+            let to = Recipient::Domain {
+                hash,
+                local,
+                remote,
+            };
+            give(scene, owner, to, kind, room, &write);
+            return;
+        }
+        Destination::Host | Destination::Absent => return,
     };
     give(scene, owner, to, kind, room, &write);
 }

@@ -48,6 +48,14 @@ pub trait Outbox {
     fn replace(&mut self, connection: Key);
     /// A stanza of this kind was written to an output: for whoever counts.
     fn delivered(&mut self, _kind: Type) {}
+    /// Where to append one stanza of about `bytes` for another server's domain, of the pair ours and
+    /// theirs, which this shard owns; `hash` is that of theirs. An error where there is no way.
+    fn remote(
+        &mut self,
+        hash: u64,
+        pair: (&str, &str),
+        bytes: usize,
+    ) -> Result<&mut Vec<u8>, StanzaCondition>;
     /// Whether a rule of `[access]` lets this sender in.
     fn allows(&self, rule: &str, who: Who<'_>) -> bool;
 }
@@ -58,8 +66,10 @@ pub enum Origin {
     /// It is a session of this shard, and we write its address.
     Session,
     /// A stream that speaks for whole domains, such as a component's: it wrote the address, and the
-    /// stream was checked to speak for it.
+    /// stream was checked to speak for it. Answers go back on it.
     Peer,
+    /// Another server's stream, likewise checked; answers go to where the address leads.
+    Server,
 }
 
 /// Who sends: a connection of this shard, or an address behind it.
@@ -96,7 +106,9 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         return match sender.origin {
             Origin::Session => carry_to_self(scene, sender, stanza),
             // There is no account that it could be meant for.
-            Origin::Peer => refuse(scene, sender, stanza, StanzaCondition::JidMalformed),
+            Origin::Peer | Origin::Server => {
+                refuse(scene, sender, stanza, StanzaCondition::JidMalformed)
+            }
         };
     };
     let Ok(parts) = crate::jid::parse(&to) else {
@@ -127,7 +139,10 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let outcome = match destination {
         Destination::Host => return answer::host(scene, sender, stanza, &parts.domain),
         Destination::Absent => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
-        Destination::Remote { .. } => Outcome::Bounce(StanzaCondition::RemoteServerNotFound),
+        Destination::Remote { owner, hash } => {
+            let remote = (owner, hash, &*parts.domain);
+            to_server(scene, sender, stanza, remote, stamp)
+        }
         Destination::Service(service) => to_service(scene, sender, stanza, service, stamp),
         Destination::Account { owner, hash } => {
             let to = Recipient::Account {
@@ -151,6 +166,28 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         Outcome::Account => answer::account(scene, sender, stanza, &bare),
         Outcome::Bounce(condition) => refuse(scene, sender, stanza, condition),
     }
+}
+
+/// To another server, by way of the shard that owns its domain.
+fn to_server<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    (owner, hash, remote): (usize, u64, &str),
+    stamp: Stamp<'_>,
+) -> Outcome {
+    if sender.origin == Origin::Server {
+        // We pass nothing on from one server to another.
+        return Outcome::Bounce(StanzaCondition::RemoteServerNotFound);
+    }
+    let to = Recipient::Domain {
+        hash,
+        local: domain_of(sender.bare),
+        remote,
+    };
+    let room = relayed_bytes(stanza, stamp);
+    let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::SERVER, out);
+    give(scene, owner, to, stanza.kind, room, &write)
 }
 
 /// To a component, if its listener's `access` lets the sender.
@@ -220,7 +257,24 @@ fn take<O: Outbox>(
             resource,
         } => hand_over(scene, hash, bare, resource, kind, room, write),
         Recipient::Peer(connection) => hand_to_peer(scene, connection, kind, room, write),
+        Recipient::Domain {
+            hash,
+            local,
+            remote,
+        } => match scene.outbox.remote(hash, (local, remote), room) {
+            Ok(out) => {
+                write(out);
+                Outcome::Done
+            }
+            Err(_) if bounce::is_silent(kind) => Outcome::Done,
+            Err(condition) => Outcome::Bounce(condition),
+        },
     }
+}
+
+/// The domain of a bare JID.
+pub fn domain_of(bare: &str) -> &str {
+    bare.split_once('@').map_or(bare, |(_, domain)| domain)
 }
 
 /// RFC 6121 section 3: subscription stanzas come from the account, not from one of its resources.
@@ -270,8 +324,29 @@ pub fn refuse<O: Outbox>(
         return;
     }
     let room = reply::ERROR_BYTES + sender.stamp.len();
-    if let Some(out) = scene.outbox.output(sender.connection, room) {
+    answer_to(scene, sender, stanza, room, |out| {
         reply::error(stanza, sender.stamp, condition, out);
+    });
+}
+
+/// Writes what answers a stanza to where answers to its sender go; `room` is about its size.
+pub fn answer_to<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    room: usize,
+    write: impl Fn(&mut Vec<u8>),
+) {
+    match sender.origin {
+        Origin::Session | Origin::Peer => {
+            if let Some(out) = scene.outbox.output(sender.connection, room) {
+                write(out);
+            }
+        }
+        Origin::Server => {
+            let from = stanza.attribute(b"to").unwrap_or_default();
+            bounce::send(scene, &from, sender.full, stanza.kind.answer(), write);
+        }
     }
 }
 

@@ -206,7 +206,7 @@ fn tell_directed<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, directed: &[Bo
     for entity in directed {
         let to = reply::attribute(entity);
         let kind = Type::Presence(PresenceType::Unavailable);
-        bounce::send(scene, entity, kind, |out| notice(&from, &to, out));
+        bounce::send(scene, full, entity, kind, |out| notice(&from, &to, out));
     }
 }
 

@@ -98,7 +98,7 @@ pub fn announce<O: Outbox>(
     let kind = Type::Message(MessageType::Normal);
     for watcher in &rules.registration_watchers {
         let (from, to) = (attribute(id.host()), attribute(watcher));
-        bounce::send(scene, watcher, kind, |out| {
+        bounce::send(scene, id.host(), watcher, kind, |out| {
             out.extend_from_slice(format!("<message from='{from}' to='{to}'><body>").as_bytes());
             out.extend_from_slice(&body);
             out.extend_from_slice(b"</body></message>");

@@ -6,8 +6,10 @@
 
 pub mod accept;
 pub mod cpus;
+pub mod dial;
 pub mod gate;
 pub mod preflight;
+pub mod resolve;
 #[expect(unsafe_code, reason = "the kernel shares rings and buffers with us")]
 pub mod ring;
 pub mod socket;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 
 use socket2::Domain;
@@ -39,16 +40,25 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
         let socket = fresh(address)?;
         socket.set_reuse_port(true)?;
         // Set before listening: accepted sockets inherit them, which saves two calls a connection.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(KEEPALIVE_IDLE)
-                .with_interval(KEEPALIVE_INTERVAL),
-        )?;
+        keep_alive(&socket)?;
         socket.bind(&address.into())?;
         sockets.push(OwnedFd::from(socket));
     }
     Ok(Bound { address, sockets })
+}
+
+/// What every connection has: no delay, and the question whether its other end is still there.
+///
+/// # Errors
+/// The system's reason.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL),
+    )
 }
 
 /// Binds like [`bind`], and tries again for a while where the port is still taken: the kernel takes

@@ -8,6 +8,7 @@
 pub mod c2s;
 pub mod ns;
 pub mod proxy;
+pub mod s2s;
 pub mod sasl;
 pub mod service;
 pub mod stanza;

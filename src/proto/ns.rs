@@ -4,6 +4,14 @@
 pub const CLIENT: &str = "jabber:client";
 /// RFC 6120: server streams.
 pub const SERVER: &str = "jabber:server";
+/// XEP-0220: Server Dialback.
+pub const DIALBACK: &str = "jabber:server:dialback";
+/// XEP-0220: the stream feature that announces dialback.
+pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
+/// XEP-0288: the request to use a stream in both directions.
+pub const BIDI: &str = "urn:xmpp:bidi";
+/// XEP-0288: the stream feature that announces it.
+pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// XEP-0114: Jabber Component Protocol.
 pub const COMPONENT_ACCEPT: &str = "jabber:component:accept";
 /// RFC 6120: the stream element itself.

@@ -27,6 +27,11 @@ enum Place {
         resource: Option<Extent>,
     },
     Peer(Key),
+    Domain {
+        hash: u64,
+        local: Extent,
+        remote: Extent,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,15 @@ pub enum Recipient<'a> {
     },
     /// A connection of its own that speaks for the domain: a component's.
     Peer(Key),
+    /// Another server, of a domain that the shard owns.
+    Domain {
+        /// The keyed hash of the remote domain.
+        hash: u64,
+        /// Our domain, which the sender is of.
+        local: &'a str,
+        /// The other one.
+        remote: &'a str,
+    },
 }
 
 /// A stanza on its way to a recipient of another shard; `from` is stamped or checked already, and
@@ -116,6 +130,15 @@ impl Envelopes {
                 resource: resource.map(|resource| self.append_text(resource)),
             },
             Recipient::Peer(connection) => Place::Peer(connection),
+            Recipient::Domain {
+                hash,
+                local,
+                remote,
+            } => Place::Domain {
+                hash,
+                local: self.append_text(local),
+                remote: self.append_text(remote),
+            },
         };
         let stanza = self.append(write);
         self.records.push(Record { kind, to, stanza });
@@ -155,6 +178,15 @@ impl Envelopes {
                 resource: resource.map(|extent| self.text(extent)),
             },
             Place::Peer(connection) => Recipient::Peer(connection),
+            Place::Domain {
+                hash,
+                local,
+                remote,
+            } => Recipient::Domain {
+                hash,
+                local: self.text(local),
+                remote: self.text(remote),
+            },
         }
     }
 

@@ -7,6 +7,7 @@
 //! Not here: sockets (see `net`), and any lock. The only shared memory is the bounded queues of
 //! the mesh, touched once per batch.
 
+pub mod background;
 pub mod mesh;
 pub mod shards;
 #[expect(

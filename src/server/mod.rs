@@ -1,5 +1,6 @@
 //! The order of start and the order of stop, one step a line.
 
+pub mod federation;
 mod log;
 mod secrets;
 mod start_text;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use aws_lc_rs::rand::SecureRandom;
+use aws_lc_rs::rand::SystemRandom;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
@@ -30,7 +33,6 @@ use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::config::Config;
 use crate::config::listen::Listener;
-use crate::config::listen::ListenerKind;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
 use crate::listeners::settings::Prepared;
@@ -44,6 +46,7 @@ use crate::net::cpus;
 use crate::net::preflight;
 use crate::net::ring::Ring;
 use crate::net::socket;
+use crate::runtime::background::Background;
 use crate::runtime::mesh;
 use crate::runtime::mesh::Outside;
 use crate::runtime::shards;
@@ -58,11 +61,7 @@ const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The listeners that this version serves.
 pub fn served(config: &Config) -> Vec<Listener> {
-    let is_served = |listener: &&Listener| match listener.kind {
-        ListenerKind::C2s(_) | ListenerKind::Service(_) | ListenerKind::Http(_) => true,
-        ListenerKind::S2s(_) => false,
-    };
-    config.listeners.iter().filter(is_served).cloned().collect()
+    config.listeners.clone()
 }
 
 /// `meerkat serve`: until SIGTERM or SIGINT.
@@ -87,6 +86,7 @@ pub struct Server {
     outside: Vec<Outside<Note>>,
     store: Store,
     work: PasswordWork,
+    background: Option<Background>,
     text: String,
 }
 
@@ -118,7 +118,9 @@ impl Server {
             .map_err(|error| Failure::new(error.to_string()))?;
         let config = loaded.config.clone();
         let decoys = Decoys::new(secret.as_bytes());
-        let settings = Settings::new(config, cpus.chosen.len(), decoys, &listeners, prepared);
+        let (federation, background) = federation::build(loaded, &random()?)?;
+        let made_of = (decoys, federation);
+        let settings = Settings::new(config, cpus.chosen.len(), made_of, &listeners, prepared);
         let settings = Arc::new(settings);
         let text = start_text::Start {
             loaded,
@@ -151,6 +153,7 @@ impl Server {
             outside,
             store,
             work,
+            background,
             text,
         })
     }
@@ -184,9 +187,19 @@ impl Server {
         self.tell_to_stop();
         let joined = self.shards.join();
         drop(self.work);
+        drop(self.background);
         self.store.close();
         joined.map_err(|error| Failure::new(error.to_string()))
     }
+}
+
+/// A secret for dialback keys, where the operator has named none: good until the next start.
+fn random() -> Result<[u8; 32], Failure> {
+    let mut secret = [0; 32];
+    SystemRandom::new()
+        .fill(&mut secret)
+        .map_err(|_| Failure::new("the kernel gives no random numbers".to_owned()))?;
+    Ok(secret)
 }
 
 /// Sockets are bound and certificates read before anything is served.
@@ -198,10 +211,7 @@ fn prepare(
     let mut prepared = Vec::with_capacity(listeners.len());
     let mut sockets = Vec::with_capacity(listeners.len());
     for listener in listeners {
-        let tls = listener
-            .tls()
-            .map(|tls| tls::build(loaded, tls, &listener.kind))
-            .transpose();
+        let tls = tls::build(loaded, listener);
         let tls = tls.map_err(|errors| Failure::new(errors.to_string()))?;
         let mut acceptors = split(listener.common.num_acceptors, cores);
         if !listener.common.reuse_port {

@@ -24,11 +24,15 @@ use crate::net::tls::TlsServer;
 use crate::net::tls::TlsVersions;
 use crate::net::tls::VerifyMode;
 use crate::net::tls::options::KeyPassword;
+use crate::server::federation;
 
 /// What ALPN calls HTTP/1.1 (RFC 7301 section 6).
 const ALPN_HTTP: &str = "http/1.1";
 /// What ALPN calls direct TLS for clients (XEP-0368).
 const ALPN_CLIENT: &str = "xmpp-client";
+
+/// The same for servers.
+const ALPN_SERVER: &str = "xmpp-server";
 
 /// Makes the self-signed certificates that the configuration asks for and that are not there.
 ///
@@ -76,12 +80,39 @@ pub fn make_certificates(
 ///
 /// # Errors
 /// Everything that is wrong with its files and options, at their places.
-pub fn build(loaded: &Loaded, tls: &Tls, kind: &ListenerKind) -> Result<TlsServer, Errors> {
+pub fn build(loaded: &Loaded, listener: &Listener) -> Result<Option<TlsServer>, Errors> {
+    match (&listener.kind, listener.tls()) {
+        (_, Some(tls)) => of_table(loaded, listener, tls).map(Some),
+        (ListenerKind::S2s(_), None) => of_section(loaded),
+        (_, None) => Ok(None),
+    }
+}
+
+/// A listener for servers has what `[s2s]` says in the manner of 6.3, if it has no table.
+fn of_section(loaded: &Loaded) -> Result<Option<TlsServer>, Errors> {
+    let s2s = &loaded.config.s2s;
+    let (Some(options), Some(certfile)) = (federation::section(&loaded.config), &s2s.certfile)
+    else {
+        return Ok(None);
+    };
+    if s2s.listener_mode().is_none() {
+        return Ok(None);
+    }
+    let read = |path: &str| std::fs::read(loaded.locate(path));
+    TlsServer::build(&options, &read)
+        .map(Some)
+        .map_err(|errors| {
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Errors::at(&certfile.place, texts.join("; "))
+        })
+}
+
+fn of_table(loaded: &Loaded, listener: &Listener, tls: &Tls) -> Result<TlsServer, Errors> {
     let read = |path: &str| -> std::io::Result<Vec<u8>> {
         let located: PathBuf = loaded.locate(path);
         std::fs::read(located)
     };
-    TlsServer::build(&options(tls, kind), &read).map_err(|errors| {
+    TlsServer::build(&options(listener, tls), &read).map_err(|errors| {
         let mut all: Option<Errors> = None;
         for error in errors {
             let found = Errors::at(place(tls, &error), error.text);
@@ -100,14 +131,17 @@ pub fn build(loaded: &Loaded, tls: &Tls, kind: &ListenerKind) -> Result<TlsServe
 /// All that is wrong with them.
 pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
     let mut all: Option<Errors> = None;
-    for listener in super::served(&loaded.config) {
-        let Some(tls) = listener.tls() else {
-            continue;
-        };
-        if tls.is_to_be_made(&loaded.config.runtime, |path| loaded.locate(path).exists()) {
-            continue;
-        }
-        if let Err(errors) = build(loaded, tls, &listener.kind) {
+    let exists = |path: &str| loaded.locate(path).exists();
+    let served = super::served(&loaded.config);
+    let built = served
+        .iter()
+        .filter(|listener| {
+            let tls = listener.tls();
+            tls.is_none_or(|tls| !tls.is_to_be_made(&loaded.config.runtime, exists))
+        })
+        .map(|listener| build(loaded, listener).map(drop));
+    for result in built.chain([federation::client(loaded).map(drop)]) {
+        if let Err(errors) = result {
             match &mut all {
                 Some(all) => all.merge(errors),
                 None => all = Some(errors),
@@ -117,7 +151,9 @@ pub fn examine(loaded: &Loaded) -> Result<(), Errors> {
     all.map_or(Ok(()), Err)
 }
 
-fn options(tls: &Tls, kind: &ListenerKind) -> TlsOptions {
+fn options(listener: &Listener, tls: &Tls) -> TlsOptions {
+    let kind = &listener.kind;
+    let between_servers = matches!(listener.kind, ListenerKind::S2s(_));
     let versions = tls.versions.as_ref();
     let offers = |version: TlsVersion| {
         versions.is_none_or(|versions| versions.iter().any(|found| found.value == version))
@@ -146,7 +182,9 @@ fn options(tls: &Tls, kind: &ListenerKind) -> TlsOptions {
             Configured::SelfSignedPeer => VerifyMode::SelfsignedPeer,
             Configured::None => VerifyMode::None,
         },
-        disconnect_on_failure: tls.disconnect_on_failure.unwrap_or(true),
+        // Between servers a certificate that proves nothing leaves dialback.
+        disconnect_on_failure: tls.disconnect_on_failure.unwrap_or(!between_servers),
+        between_servers,
         crl_files: tls
             .crl_files
             .iter()
@@ -158,6 +196,7 @@ fn options(tls: &Tls, kind: &ListenerKind) -> TlsOptions {
         dhfile: tls.dhfile.as_ref().map(|file| file.value.clone()),
         alpn: match (kind, tls.mode) {
             (ListenerKind::Http(_), _) => vec![ALPN_HTTP.to_owned()],
+            (ListenerKind::S2s(_), TlsMode::Tls) => vec![ALPN_SERVER.to_owned()],
             (_, TlsMode::Tls) => vec![ALPN_CLIENT.to_owned()],
             (_, TlsMode::StartTls | TlsMode::StartTlsRequired) => Vec::new(),
         },

@@ -135,6 +135,7 @@ fn configuration(
          runtime.self_signed = true\n\
          runtime.drain_ms = 2000\n\
          auth.internal = {{}}\n\
+         s2s.default_policy = 'deny'\n\
          auth.password.scram_iterations = 16\n",
         hosts.first().map_or("localhost", String::as_str),
     );

@@ -219,6 +219,25 @@ pub(crate) fn executor(tree: &Tree) -> Vec<Fault> {
         .collect()
 }
 
+/// What runs on the background thread, and nothing else, may name its runtime.
+const BACKGROUND: &[&str] = &[
+    "src/runtime/background.rs",
+    "src/net/resolve.rs",
+    "src/net/resolve/",
+    "src/net/dial.rs",
+    "src/net/dial/",
+];
+
+/// Tokio stays on the background thread.
+pub(crate) fn background(tree: &Tree) -> Vec<Fault> {
+    const REMEDY: &str = "hand a task to crate::runtime::background (docs/decisions/0040)";
+    let is_elsewhere = |file: &&File| !BACKGROUND.iter().any(|path| file.path.starts_with(path));
+    let files = tree.src().filter(is_elsewhere);
+    files
+        .flat_map(|file| forbidden(file, &["tokio::", "hickory_"], REMEDY))
+        .collect()
+}
+
 fn forbidden(file: &File, patterns: &[&str], remedy: &'static str) -> Vec<Fault> {
     let find = |pattern: &&str| {
         let found = find_all(&file.product, pattern);

@@ -153,7 +153,7 @@ fn server_config(
     Ok(builder.with_cert_resolver(Arc::new(OwnCertificate { certified })))
 }
 
-fn versions(
+pub(super) fn versions(
     offered: TlsVersions,
     findings: &mut Findings,
 ) -> Vec<&'static SupportedProtocolVersion> {
@@ -173,7 +173,7 @@ fn versions(
 
 /// The listed suites. A version that keeps none which the certificate's key can serve is lost: said
 /// in a warning, or an error where it was the last.
-fn suites(
+pub(super) fn suites(
     options: &TlsOptions,
     key: Option<SignatureAlgorithm>,
     findings: &mut Findings,

@@ -1,4 +1,4 @@
-//! TLS for listeners: a server side that works on the driver's shared buffer.
+//! TLS of both roles, on the driver's shared buffer.
 //!
 //! Three steps, each in its own file. [`options`] is what the operator wrote, as plain values.
 //! [`config`] turns it into a [`TlsServer`], or into every fault it has, each with the option it
@@ -13,18 +13,23 @@
 //! - Building reads files only through the function its caller passes in; system CAs are the one
 //!   exception. A reload builds a new [`TlsServer`] and swaps it: streams keep what they have.
 //!
-//! Not here: when to reload, what a client certificate allows (SASL EXTERNAL), outgoing TLS, and
-//! channel binding: the library's unbuffered connection exports no keying material (RFC 9266).
+//! [`client`] is the same for connections that we open; [`names`] says for which domains a peer's
+//! certificate is, whichever side it is on.
+//!
+//! Not here: when to reload, what a certificate allows (SASL EXTERNAL), and channel binding: the library's unbuffered connection exports no keying material (RFC 9266).
 
 pub mod certificate;
 mod ciphers;
+pub mod client;
 pub mod config;
 pub mod error;
 mod identity;
+pub mod names;
 pub mod options;
 mod pem;
 pub mod record;
 mod seal;
+mod side;
 pub mod stream;
 mod trust;
 mod verify;
@@ -33,6 +38,7 @@ mod verify;
 mod testing;
 
 pub use certificate::CertificateInfo;
+pub use client::TlsClient;
 pub use config::TlsServer;
 pub use error::TlsConfigError;
 pub use error::TlsError;

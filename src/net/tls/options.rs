@@ -25,6 +25,10 @@ pub struct TlsOptions {
     pub verify_mode: VerifyMode,
     /// Whether a client certificate that is absent or not accepted ends the handshake.
     pub disconnect_on_failure: bool,
+    /// Peers are servers: what a certificate for servers proves is taken too, because public CAs
+    /// issue no others, and without any known CA a certificate proves nothing instead of being a
+    /// fault.
+    pub between_servers: bool,
     /// PEM certificate revocation lists for client certificates.
     pub crl_files: Vec<String>,
     /// Log the secrets of every connection to the file named by SSLKEYLOGFILE.
@@ -58,6 +62,7 @@ impl Default for TlsOptions {
             versions: TlsVersions::default(),
             verify_mode: VerifyMode::default(),
             disconnect_on_failure: true,
+            between_servers: false,
             crl_files: Vec::new(),
             keep_secrets: false,
             early_data: false,

@@ -3,24 +3,20 @@
 //! The library writes into a slice and says how large it should have been. What it writes directly
 //! it still makes in a vector of its own first: one allocation for each record.
 
-use rustls::server::ServerConnectionData;
 use rustls::unbuffered::EncodeError;
 use rustls::unbuffered::EncodeTlsData;
 use rustls::unbuffered::EncryptError;
-use rustls::unbuffered::WriteTraffic;
 
 use super::error::TlsError;
 use super::record::RECORD_HEADER_BYTES;
 use super::record::RECORD_PLAIN_BYTES_MAX;
+use super::side::Writer;
 
 /// Most that encryption adds to a record: header, explicit nonce (TLS 1.2 with AES-GCM), tag.
 const RECORD_OVERHEAD_BYTES_MAX: usize = RECORD_HEADER_BYTES + 8 + 16;
 
 /// An alert is two bytes, and in TLS 1.3 its content type.
 const ALERT_BYTES_MAX: usize = RECORD_OVERHEAD_BYTES_MAX + 3;
-
-pub(super) type Writer<'a> = WriteTraffic<'a, ServerConnectionData>;
-pub(super) type Encoder<'a> = EncodeTlsData<'a, ServerConnectionData>;
 
 /// Appends `plain` as records.
 pub(super) fn encrypt(
@@ -41,7 +37,10 @@ pub(super) fn close_notify(writer: &mut Writer<'_>, send: &mut Vec<u8>) -> Resul
 }
 
 /// Appends a record of the handshake, or an alert.
-pub(super) fn encode(encoder: &mut Encoder<'_>, send: &mut Vec<u8>) -> Result<(), TlsError> {
+pub(super) fn encode<D>(
+    encoder: &mut EncodeTlsData<'_, D>,
+    send: &mut Vec<u8>,
+) -> Result<(), TlsError> {
     append(send, 0, |out| Ok(encoder.encode(out)?))
 }
 

@@ -15,10 +15,10 @@ use std::sync::Arc;
 use rustls::HandshakeKind;
 use rustls::ProtocolVersion;
 use rustls::pki_types::UnixTime;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::ConnectionState;
 
 use super::ciphers;
+use super::client::PeerCheck;
+use super::client::TlsClient;
 use super::config::TlsServer;
 use super::config::take_server_name;
 use super::error::TlsError;
@@ -27,7 +27,8 @@ use super::record::RECORD_HEADER_BYTES;
 use super::record::RECORD_PAYLOAD_BYTES_MAX;
 use super::record::whole_records;
 use super::seal;
-use super::seal::Writer;
+use super::side::Side;
+use super::side::Writer;
 use super::verify::ClientCheck;
 use super::verify::PeerCertificate;
 use super::verify::Trust;
@@ -49,7 +50,7 @@ pub struct Progress {
     pub peer_closed: bool,
 }
 
-/// The server's side of one TLS connection.
+/// One TLS connection, of either role.
 ///
 /// After an error only `close_notify`, which then does nothing, and the questions make sense.
 /// Lives on: the connection's shard; moves with it.
@@ -59,16 +60,24 @@ pub struct TlsStream {
 }
 
 struct Inner {
-    connection: UnbufferedServerConnection,
+    side: Side,
     /// What is incomplete. The first `shown` bytes are records that the library has seen and not
     /// released; the rest is the beginning of one record that it has not seen.
     pending: Vec<u8>,
     shown: usize,
     server_name: Option<Box<str>>,
-    /// What is still to be asked about the client's certificate when the handshake ends.
-    check: Option<Arc<ClientCheck>>,
+    /// What is still to be asked about the peer's certificate when the handshake ends.
+    check: Option<Check>,
     trust: Trust,
     phase: Phase,
+}
+
+/// Who judges the peer's certificate.
+enum Check {
+    /// That of a client.
+    Client(Arc<ClientCheck>),
+    /// That of a server.
+    Server(Arc<PeerCheck>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,18 +96,39 @@ impl TlsStream {
     /// # Errors
     /// Only what the library finds wrong in its own configuration.
     pub fn new(server: &TlsServer) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(server.config.clone())?;
-        Ok(Self {
+        let side = Side::server(server.config.clone())?;
+        Ok(Self::on(side, server.check.clone().map(Check::Client)))
+    }
+
+    /// A stream to a server that has been connected to, which is asked for `domain`. `send` gets
+    /// what begins the handshake; `direct` names the protocol (XEP-0368).
+    ///
+    /// # Errors
+    /// Only what the library finds wrong in its own configuration.
+    pub fn connect(
+        client: &TlsClient,
+        domain: &str,
+        direct: bool,
+        send: &mut Vec<u8>,
+    ) -> Result<Self, TlsError> {
+        let side = client.side(domain, direct)?;
+        let mut stream = Self::on(side, client.check.clone().map(Check::Server));
+        stream.inner.process(&mut [], &mut Vec::new(), send)?;
+        Ok(stream)
+    }
+
+    fn on(side: Side, check: Option<Check>) -> Self {
+        Self {
             inner: Box::new(Inner {
-                connection,
+                side,
                 pending: Vec::new(),
                 shown: 0,
                 server_name: None,
-                check: server.check.clone(),
+                check,
                 trust: Trust::Unchecked,
                 phase: Phase::Handshaking,
             }),
-        })
+        }
     }
 
     /// Takes ciphertext as it arrived, in pieces of any size.
@@ -156,7 +186,7 @@ impl TlsStream {
         }
         let sealed = inner.write(send, |writer, send| seal::encrypt(writer, plain, send));
         if matches!(sealed, Err(TlsError::KeysExhausted)) {
-            inner.flush(send);
+            inner.side.flush(send);
             inner.end();
         }
         sealed
@@ -176,12 +206,12 @@ impl TlsStream {
         self.inner.pending.shrink_to_fit();
     }
 
-    /// The client's certificate, once the handshake is over and if it presented one.
-    pub fn client_certificate(&self) -> Option<PeerCertificate<'_>> {
+    /// The peer's certificate, once the handshake is over and if it presented one.
+    pub fn peer_certificate(&self) -> Option<PeerCertificate<'_>> {
         if self.inner.phase == Phase::Handshaking {
             return None;
         }
-        let chain = self.inner.connection.peer_certificates()?;
+        let chain = self.inner.side.common().peer_certificates()?;
         Some(PeerCertificate {
             der: chain.first()?,
             trust: &self.inner.trust,
@@ -195,12 +225,12 @@ impl TlsStream {
 
     /// The application protocol agreed on (ALPN).
     pub fn application_protocol(&self) -> Option<&[u8]> {
-        self.inner.connection.alpn_protocol()
+        self.inner.side.common().alpn_protocol()
     }
 
     /// The version agreed on, as it is written in the configuration file.
     pub fn protocol_version(&self) -> Option<&'static str> {
-        match self.inner.connection.protocol_version()? {
+        match self.inner.side.common().protocol_version()? {
             ProtocolVersion::TLSv1_2 => Some("tlsv1.2"),
             ProtocolVersion::TLSv1_3 => Some("tlsv1.3"),
             // Nothing else is ever negotiated.
@@ -210,13 +240,13 @@ impl TlsStream {
 
     /// OpenSSL's name of the suite agreed on.
     pub fn cipher(&self) -> Option<&'static str> {
-        let suite = self.inner.connection.negotiated_cipher_suite()?;
+        let suite = self.inner.side.common().negotiated_cipher_suite()?;
         Some(ciphers::openssl_name(suite.suite()))
     }
 
     /// Whether the handshake took up an earlier session.
     pub fn resumed(&self) -> bool {
-        self.inner.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.inner.side.common().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 }
 
@@ -302,73 +332,29 @@ impl Inner {
         plain: &mut Vec<u8>,
         send: &mut Vec<u8>,
     ) -> Result<usize, TlsError> {
-        let result = self.step(records, plain, send);
+        let result = self.side.step(records, plain, send);
         if self.phase == Phase::Handshaking
             && let Some(name) = take_server_name()
         {
             self.server_name = Some(name);
         }
-        if result.is_err() {
-            self.flush(send);
-        }
-        result
-    }
-
-    fn step(
-        &mut self,
-        records: &mut [u8],
-        plain: &mut Vec<u8>,
-        send: &mut Vec<u8>,
-    ) -> Result<usize, TlsError> {
-        let mut released = 0;
-        loop {
-            let unreleased = records.get_mut(released..).unwrap_or_default();
-            let status = self.connection.process_tls_records(unreleased);
-            released += status.discard;
-            match status.state? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        plain.extend_from_slice(record.payload);
-                        released += record.discard;
-                    }
+        match result {
+            Ok(stepped) => {
+                if stepped.peer_closed {
+                    self.phase = Phase::PeerClosed;
                 }
-                ConnectionState::ReadEarlyData(mut early) => {
-                    while let Some(record) = early.next_record() {
-                        let record = record?;
-                        plain.extend_from_slice(record.payload);
-                        released += record.discard;
-                    }
-                }
-                ConnectionState::EncodeTlsData(mut data) => seal::encode(&mut data, send)?,
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                ConnectionState::PeerClosed => self.phase = Phase::PeerClosed,
-                ConnectionState::BlockedHandshake
-                | ConnectionState::WriteTraffic(_)
-                | ConnectionState::Closed => return Ok(released),
-                // The library's enum is open.
-                _ => return Err(unexpected_state()),
+                Ok(stepped.released)
             }
-        }
-    }
-
-    /// Gets out what the library still has to say, after an error: the alert. While it has
-    /// something it does not look at input, so none is shown.
-    fn flush(&mut self, send: &mut Vec<u8>) {
-        while self.connection.wants_write() {
-            let status = self.connection.process_tls_records(&mut []);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else {
-                return;
-            };
-            if seal::encode(&mut data, send).is_err() {
-                return;
+            Err(error) => {
+                self.side.flush(send);
+                Err(error)
             }
         }
     }
 
     /// Takes the end of the handshake into account, once.
     fn settle(&mut self, send: &mut Vec<u8>) -> Result<(), TlsError> {
-        if self.connection.is_handshaking() {
+        if self.side.common().is_handshaking() {
             return Ok(());
         }
         if self.phase == Phase::Handshaking {
@@ -377,15 +363,20 @@ impl Inner {
         let Some(check) = self.check.take() else {
             return Ok(());
         };
-        let chain = self.connection.peer_certificates().unwrap_or_default();
+        let common = self.side.common();
+        let chain = common.peer_certificates().unwrap_or_default();
         // A session that is taken up brings its certificate along without a new look at it.
-        let resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        self.trust = match check.chain {
-            Some(_) if check.disconnect && !resumed => Trust::Verified,
-            Some(_) | None => check.judge(chain, UnixTime::now()),
+        let resumed = common.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (trust, disconnect) = match &check {
+            Check::Client(check) => match check.chain {
+                Some(_) if check.disconnect && !resumed => (Trust::Verified, true),
+                Some(_) | None => (check.judge(chain, UnixTime::now()), check.disconnect),
+            },
+            Check::Server(check) => (check.judge(chain, UnixTime::now()), false),
         };
+        self.trust = trust;
         match &self.trust {
-            Trust::Failed(why) if check.disconnect => {
+            Trust::Failed(why) if disconnect => {
                 let error = rustls::Error::General(why.to_string());
                 self.close_notify(send);
                 Err(TlsError::ClientCertificate(error))
@@ -406,23 +397,9 @@ impl Inner {
         send: &mut Vec<u8>,
         action: impl FnOnce(&mut Writer<'_>, &mut Vec<u8>) -> Result<(), TlsError>,
     ) -> Result<(), TlsError> {
-        loop {
-            let shown = self.pending.get_mut(..self.shown).unwrap_or_default();
-            match self.connection.process_tls_records(shown).state? {
-                ConnectionState::WriteTraffic(mut writer) => return action(&mut writer, send),
-                ConnectionState::BlockedHandshake => return Err(TlsError::Handshaking),
-                ConnectionState::Closed => return Err(TlsError::Closed),
-                ConnectionState::EncodeTlsData(mut data) => seal::encode(&mut data, send)?,
-                ConnectionState::TransmitTlsData(data) => data.done(),
-                // Whatever is received is taken out, and whatever is shown is waited with.
-                _ => return Err(unexpected_state()),
-            }
-        }
+        let shown = self.pending.get_mut(..self.shown).unwrap_or_default();
+        self.side.write(shown, send, action)
     }
-}
-
-fn unexpected_state() -> TlsError {
-    TlsError::Local(rustls::Error::General("unexpected state".to_owned()))
 }
 
 #[cfg(test)]

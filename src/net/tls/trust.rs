@@ -1,9 +1,10 @@
-//! Which client certificates a listener accepts: CAs and revocation lists.
+//! Which certificates of peers are accepted: CAs and revocation lists.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::server::WebPkiClientVerifier;
@@ -35,9 +36,19 @@ pub(super) fn client_check(
         .as_deref()
         .map(|path| named_roots(path, read, findings));
     let lists = revocation_lists(&options.crl_files, read, now, findings);
+    let mut server_chain = None;
     let chain = match options.verify_mode {
         VerifyMode::Peer => {
-            let roots = named.unwrap_or_else(|| system_roots(findings))?;
+            let roots = named.unwrap_or_else(|| system_roots(options, findings));
+            let roots = match roots {
+                Some(roots) if roots.is_empty() => return Some(unchecked(options, provider)),
+                Some(roots) => Arc::new(roots),
+                None => return None,
+            };
+            if options.between_servers {
+                let roots = Arc::clone(&roots);
+                server_chain = Some(server_verifier(roots, lists.clone(), provider, findings)?);
+            }
             Some(chain_verifier(roots, lists, provider, findings)?)
         }
         VerifyMode::SelfsignedPeer | VerifyMode::None => {
@@ -52,21 +63,74 @@ pub(super) fn client_check(
     };
     (options.verify_mode != VerifyMode::None).then(|| ClientCheck {
         chain,
+        server_chain,
         disconnect: options.disconnect_on_failure,
         provider: provider.clone(),
     })
+}
+
+/// Nothing to check a chain against: a certificate is asked for and proves nothing.
+fn unchecked(options: &TlsOptions, provider: &Arc<CryptoProvider>) -> ClientCheck {
+    ClientCheck {
+        chain: None,
+        server_chain: None,
+        disconnect: options.disconnect_on_failure,
+        provider: provider.clone(),
+    }
+}
+
+/// The check of a server that we have connected to; `None` where its chain is not looked at.
+pub(super) fn peer_check(
+    options: &TlsOptions,
+    read: Read<'_>,
+    now: SystemTime,
+    provider: &Arc<CryptoProvider>,
+    findings: &mut Findings,
+) -> Option<Arc<WebPkiServerVerifier>> {
+    let named = options
+        .cacertfile
+        .as_deref()
+        .map(|path| named_roots(path, read, findings));
+    let lists = revocation_lists(&options.crl_files, read, now, findings);
+    if options.verify_mode != VerifyMode::Peer {
+        return None;
+    }
+    let roots = named.unwrap_or_else(|| system_roots(options, findings))?;
+    if roots.is_empty() {
+        return None;
+    }
+    server_verifier(Arc::new(roots), lists, provider, findings)
+}
+
+fn server_verifier(
+    roots: Arc<RootCertStore>,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+    findings: &mut Findings,
+) -> Option<Arc<WebPkiServerVerifier>> {
+    let built = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+        .with_crls(lists)
+        .enforce_revocation_expiration()
+        .build();
+    match built {
+        Ok(verifier) => Some(verifier),
+        Err(error) => {
+            findings.fault(TlsKey::CrlFiles, error.to_string());
+            None
+        }
+    }
 }
 
 /// Revocation is checked for the whole chain where there are lists at all: a certificate that no
 /// list covers is refused, and so is one whose list is out of date (RFC 5280 section 6.3: the
 /// status is undetermined).
 fn chain_verifier(
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     lists: Vec<CertificateRevocationListDer<'static>>,
     provider: &Arc<CryptoProvider>,
     findings: &mut Findings,
 ) -> Option<Arc<dyn ClientCertVerifier>> {
-    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+    let built = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
         .with_crls(lists)
         .enforce_revocation_expiration()
         .build();
@@ -100,7 +164,8 @@ fn named_roots(path: &str, read: Read<'_>, findings: &mut Findings) -> Option<Ro
     }
 }
 
-fn system_roots(findings: &mut Findings) -> Option<RootCertStore> {
+/// The system's CAs. Between servers there may be none: dialback goes on without them.
+fn system_roots(options: &TlsOptions, findings: &mut Findings) -> Option<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
@@ -111,6 +176,16 @@ fn system_roots(findings: &mut Findings) -> Option<RootCertStore> {
         Some(error) => format!(" ({error})"),
         None => String::new(),
     };
+    if options.between_servers && !options.disconnect_on_failure {
+        findings.warn(
+            TlsKey::Cacertfile,
+            format!(
+                "is not set and the system has no CA certificates{why}: no certificate of a \
+                 server can prove anything"
+            ),
+        );
+        return Some(roots);
+    }
     findings.fault(
         TlsKey::Cacertfile,
         format!(

@@ -1,4 +1,4 @@
-//! Client certificates: what is asked for, what ends the handshake, what is kept of the result.
+//! Certificates of peers: what is asked for, what ends the handshake, what is kept of the result.
 //!
 //! The proof that the client holds the certificate's key is always checked in the handshake. The
 //! chain is checked there only where a failure has to end it; otherwise the stream asks
@@ -11,10 +11,13 @@ use rustls::DigitallySignedStruct;
 use rustls::DistinguishedName;
 use rustls::Error;
 use rustls::SignatureScheme;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerified;
 use rustls::server::danger::ClientCertVerifier;
@@ -47,6 +50,8 @@ pub enum Trust {
 pub(super) struct ClientCheck {
     /// Checks the chain (`peer`); `None` leaves it unchecked (`selfsigned_peer`).
     pub(super) chain: Option<Arc<dyn ClientCertVerifier>>,
+    /// Checks the same chain as that of a server, where peers are servers.
+    pub(super) server_chain: Option<Arc<WebPkiServerVerifier>>,
     /// Whether an absent or bad certificate ends the handshake.
     pub(super) disconnect: bool,
     pub(super) provider: Arc<CryptoProvider>,
@@ -59,10 +64,46 @@ impl ClientCheck {
         else {
             return Trust::Unchecked;
         };
-        match verifier.verify_client_cert(own, intermediates, now) {
+        match self.verify_chain(&**verifier, own, intermediates, now) {
             Ok(_) => Trust::Verified,
             Err(error) => Trust::Failed(error.to_string().into()),
         }
+    }
+
+    fn verify_chain(
+        &self,
+        verifier: &dyn ClientCertVerifier,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = verifier.verify_client_cert(own, intermediates, now);
+        match (&self.server_chain, verified) {
+            (Some(servers), Err(_)) => server_chain_holds(servers, own, intermediates, now)
+                .map(|()| ClientCertVerified::assertion()),
+            (_, verified) => verified,
+        }
+    }
+}
+
+/// Whether a chain is one of a server, whatever its name.
+pub(super) fn server_chain_holds(
+    verifier: &WebPkiServerVerifier,
+    own: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), Error> {
+    use rustls::CertificateError::NotValidForName;
+    use rustls::CertificateError::NotValidForNameContext;
+    // The library checks the chain and then the name, which here is none of the certificate's:
+    // names are compared in `names`, which knows those of XMPP.
+    let nobody = ServerName::try_from("name.invalid")
+        .map_err(|_| Error::General("no server name".to_owned()))?;
+    match verifier.verify_server_cert(own, intermediates, &nobody, &[], now) {
+        Ok(_) | Err(Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -99,7 +140,7 @@ impl ClientCertVerifier for ClientCheck {
     ) -> Result<ClientCertVerified, Error> {
         match &self.chain {
             Some(verifier) if self.disconnect => {
-                verifier.verify_client_cert(end_entity, intermediates, now)
+                self.verify_chain(&**verifier, end_entity, intermediates, now)
             }
             Some(_) | None => Ok(ClientCertVerified::assertion()),
         }

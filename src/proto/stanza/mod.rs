@@ -93,6 +93,15 @@ impl Type {
         }
     }
 
+    /// The kind of an answer to it, as far as its recipient is looked for: one that is not answered.
+    pub fn answer(self) -> Self {
+        match self {
+            Self::Iq(_) => Self::Iq(IqType::Error),
+            Self::Message(_) => Self::Message(MessageType::Error),
+            Self::Presence(_) => Self::Presence(PresenceType::Error),
+        }
+    }
+
     /// True for what must never be answered with an error (RFC 6120 section 8.3.1), lest two servers
     /// answer each other for ever.
     pub fn is_answer(self) -> bool {

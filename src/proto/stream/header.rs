@@ -77,7 +77,7 @@ pub fn is_heavy(scope: &StreamScope) -> bool {
 
 /// RFC 6120 section 4.7.5: two numbers, of which the first is at least 1; what is above 1.0 is
 /// answered with 1.0.
-fn is_spoken(version: &str) -> bool {
+pub fn is_spoken(version: &str) -> bool {
     let Some((major, minor)) = version.split_once('.') else {
         return false;
     };

@@ -31,7 +31,7 @@ class Client(ClientXMPP):
     def __init__(
         self, server, user, password, *, resource=None, tls=None, mechanism=None, listener=0, address=None
     ):
-        jid = f"{user}@{DOMAIN}" + (f"/{resource}" if resource else "")
+        jid = f"{user}@{getattr(server, 'domain', DOMAIN)}" + (f"/{resource}" if resource else "")
         unencrypted = {"unencrypted_plain": True, "unencrypted_scram": True}
         super().__init__(
             jid,

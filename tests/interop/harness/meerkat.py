@@ -29,6 +29,8 @@ class Meerkat(Process):
     keys given for `general` and `runtime` join those that the harness needs.
     """
 
+    domain = DOMAIN
+
     def __init__(self, folder, listeners=None, accounts=None, sections=None):
         super().__init__(folder, "meerkat")
         self.listeners = listeners if listeners is not None else [Listener()]
@@ -40,7 +42,11 @@ class Meerkat(Process):
 
     def config(self, sections):
         tables = {
-            "general": {"hosts": [DOMAIN], "default_server_domain": DOMAIN, "loglevel": "info"},
+            "general": {
+                "hosts": [self.domain],
+                "default_server_domain": self.domain,
+                "loglevel": "info",
+            },
             "auth.internal": {},
             "runtime": {"data_dir": str(self.folder / "data")},
         }
@@ -89,7 +95,7 @@ class Meerkat(Process):
     def add_accounts(self, accounts):
         """`accounts`: user -> password."""
         rows = self.folder / "accounts.csv"
-        rows.write_text("".join(f"{user}@{DOMAIN},{password}\n" for user, password in accounts.items()))
+        rows.write_text("".join(f"{user}@{self.domain},{password}\n" for user, password in accounts.items()))
         self.must_run("account", "import", rows, "--iterations", ITERATIONS)
 
     def account_list(self):

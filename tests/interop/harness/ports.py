@@ -39,6 +39,11 @@ def accepts(port):
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
+def accepts_at(address):
+    with socket.socket() as probe:
+        return probe.connect_ex(address) == 0
+
+
 def wait_readable(sock, seconds):
     """Whether the socket has bytes or its end within the time."""
     with selectors.DefaultSelector() as selector:

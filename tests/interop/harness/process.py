@@ -45,6 +45,18 @@ class Process:
         if waiting:
             raise AssertionError(f"{self.name} does not serve {waiting}:\n{self.tail()}")
 
+    def wait_at(self, addresses):
+        """Runs until each of these (address, port) accepts."""
+        deadline = time.monotonic() + START_SECONDS
+        waiting = list(addresses)
+        while waiting:
+            if ports.accepts_at(waiting[0]):
+                waiting.pop(0)
+                continue
+            ended = self.ended_within(LOOK_SECONDS)
+            if ended or time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} does not serve {waiting}:\n{self.tail()}")
+
     def ended_within(self, seconds):
         try:
             self.child.wait(seconds)

@@ -64,7 +64,7 @@ fn what_was_agreed_is_told() {
     assert_eq!(pair.server.server_name(), Some("example.com"));
     assert_eq!(pair.server.application_protocol(), None);
     assert!(!pair.server.resumed());
-    assert!(pair.server.client_certificate().is_none());
+    assert!(pair.server.peer_certificate().is_none());
 
     let pair = joined(&site, &TLS12);
     assert_eq!(pair.server.protocol_version(), Some("tlsv1.2"));
@@ -235,7 +235,7 @@ fn with_identity(
     pair.run().map_err(|error| error.reason())?;
     assert!(pair.client_says(b"hello").is_ok());
     assert_eq!(pair.plain, b"hello");
-    let certificate = pair.server.client_certificate();
+    let certificate = pair.server.peer_certificate();
     if let (Some(certificate), Some(identity)) = (certificate, identity) {
         assert_eq!(certificate.der, identity.der.as_ref());
     }
@@ -340,7 +340,7 @@ fn reconnect(site: &Site, config: ClientConfig) -> (bool, Option<Trust>) {
     second.run().unwrap();
     second.client_says(b"two").unwrap();
     assert_eq!(second.plain, b"two");
-    let certificate = second.server.client_certificate();
+    let certificate = second.server.peer_certificate();
     let trust = certificate.map(|certificate| certificate.trust.clone());
     (second.server.resumed(), trust)
 }

@@ -1,0 +1,32 @@
+"""Servers of several domains, with a name server and a CA of their own."""
+
+import pytest
+
+from harness.dns import Dns
+from harness.federation import FAR, NEAR, Authority, FarEjabberd, FarProsody, NearMeerkat
+
+KINDS = {"prosody": FarProsody, "ejabberd": FarEjabberd}
+ACCOUNTS = {"romeo": "secret", "juliet": "secret"}
+
+
+@pytest.fixture
+def federation(folder):
+    """federation(kind, proof, …) -> meerkat for NEAR and another server for FAR, both serving."""
+    dns = Dns()
+    authority = Authority(folder)
+    started = []
+
+    def start(kind, proof="dialback", **near):
+        homes = [folder / "near", folder / "far"]
+        for home in homes:
+            home.mkdir()
+        far = KINDS[kind](homes[1], FAR, dns, authority, ACCOUNTS, proof)
+        meerkat = NearMeerkat(homes[0], NEAR, dns, authority, ACCOUNTS, proof=proof, **near)
+        started.extend([far, meerkat])
+        return meerkat.serve(), far.serve()
+
+    yield start
+    for server in started:
+        server.stop()
+        print(f"--- log of {server.name}\n{server.tail()}")
+    dns.close()
