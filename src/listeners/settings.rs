@@ -315,7 +315,11 @@ impl Listener {
             }
             ListenerKind::S2s(s2s) => {
                 let own = s2s.tls.as_ref().map(|tls| tls.mode);
-                (String::new(), false, own.or(config.s2s.listener_mode()))
+                (
+                    String::new(),
+                    false,
+                    own.or_else(|| config.s2s.listener_mode()),
+                )
             }
         };
         let http = matches!(configured.kind, ListenerKind::Http(_));

@@ -172,7 +172,7 @@ pub fn client(loaded: &Loaded) -> Result<Client, Errors> {
                 let found = place.map(|place| Errors::at(place, text));
                 match (&mut all, found) {
                     (Some(all), Some(found)) => all.merge(found),
-                    (all, found) => *all = found.or(all.take()),
+                    (all, found) => *all = found.or_else(|| all.take()),
                 }
             }
             all.map_or(Ok((None, TlsWish::No, false)), Err)

@@ -267,7 +267,7 @@ mod tests {
         links.want(7, "a", "b");
         assert!(links.wants());
         let name = (7, Pair::new("a", "b"));
-        assert_eq!(links.take_wanting(), [name.clone()]);
+        assert_eq!(links.take_wanting(), std::slice::from_ref(&name));
         assert!(!links.wants());
         assert_eq!(links.take_queue(&name), b"<m>");
         assert!(links.queue(7, "a", "b", QUEUE_BYTES_MAX).is_some());
