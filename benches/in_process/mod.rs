@@ -21,6 +21,9 @@ use meerkat::proto::stanza::error::StanzaCondition;
 use meerkat::route::envelope::Envelopes;
 use meerkat::route::hosts::Hosts;
 use meerkat::route::owner;
+use meerkat::route::services::Entry;
+use meerkat::route::services::Name;
+use meerkat::route::services::Service;
 use meerkat::route::services::Services;
 use meerkat::session::table::Table;
 use meerkat::xml::scan::Found;
@@ -46,11 +49,32 @@ pub(crate) enum Case {
     Full,
     /// To the bare JID of a user of another shard: into the envelopes, and out of them there.
     Crossing,
+    /// To an address of a component of the same shard.
+    ToService,
+    /// From an address of a component to the bare JID of a user of the same shard.
+    FromService,
 }
+
+/// The domain of the component.
+const SERVICE: &str = "echo.localhost";
 
 impl Case {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Bare, Self::Full, Self::Crossing];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Bare,
+        Self::Full,
+        Self::Crossing,
+        Self::ToService,
+        Self::FromService,
+    ];
+
+    /// The namespace of the sender's stream.
+    fn content(self) -> &'static str {
+        match self {
+            Self::Bare | Self::Full | Self::Crossing | Self::ToService => ns::CLIENT,
+            Self::FromService => ns::COMPONENT_ACCEPT,
+        }
+    }
 
     /// What it is called on the command line and in records.
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +82,8 @@ impl Case {
             Self::Bare => "bare",
             Self::Full => "full",
             Self::Crossing => "crossing",
+            Self::ToService => "to-service",
+            Self::FromService => "from-service",
         }
     }
 }
@@ -135,6 +161,29 @@ impl Shard {
         key
     }
 
+    /// A component's connection, which serves [`SERVICE`].
+    fn serve(&mut self) -> Key {
+        let connection = Key {
+            slot: self.sink.outputs.len() as u32,
+            generation: 0,
+        };
+        self.sink.outputs.push(Vec::new());
+        let name = Name {
+            name: SERVICE.into(),
+            hash: self.sessions.hash(SERVICE),
+        };
+        let service = Service {
+            owner: self.number,
+            connection,
+            number: 1,
+            access: None,
+            hidden: false,
+        };
+        let names = vec![name];
+        self.services.enter(&Entry { names, service });
+        connection
+    }
+
     fn scene<'a>(&'a mut self, hosts: &'a Hosts, facts: &'a Facts) -> Scene<'a, Sink> {
         Scene {
             shard: self.number,
@@ -157,6 +206,7 @@ pub(crate) struct Exchange {
     scope: StreamScope,
     scanner: Scanner,
     message: Vec<u8>,
+    case: Case,
     from: Key,
     from_full: String,
     from_bare: String,
@@ -190,10 +240,20 @@ impl Exchange {
             home.log_in(to, "desk");
             to
         };
-        let address = if case == Case::Full {
-            format!("{to}/desk")
-        } else {
-            to.clone()
+        let address = match case {
+            Case::Bare | Case::Crossing | Case::FromService => to.clone(),
+            Case::Full => format!("{to}/desk"),
+            Case::ToService => format!("bot@{SERVICE}/x"),
+        };
+        let component = home.serve();
+        let (from, from_bare) = match case {
+            Case::FromService => (component, format!("bot@{SERVICE}")),
+            Case::Bare | Case::Full | Case::Crossing | Case::ToService => (from, from_bare),
+        };
+        let from_full = format!("{from_bare}/desk");
+        let written = match case {
+            Case::FromService => format!(" from='{from_full}'"),
+            Case::Bare | Case::Full | Case::Crossing | Case::ToService => String::new(),
         };
         Self {
             home,
@@ -205,11 +265,12 @@ impl Exchange {
                 since_unix_seconds: 0,
                 modules: [].into(),
             },
-            scope: StreamScope::ordinary(ns::CLIENT),
+            scope: StreamScope::ordinary(case.content()),
             scanner: Scanner::new(),
-            message: message(&address),
+            message: message(&written, &address),
+            case,
             from,
-            from_full: format!("{from_bare}/desk"),
+            from_full,
             from_bare,
             in_turn: 0,
             delivered_bytes: 0,
@@ -238,10 +299,14 @@ impl Exchange {
     /// Carries the message that was scanned last.
     pub(crate) fn carry(&mut self) {
         let head = self.scanner.head();
-        let stanza = Stanza::read(&self.message, head, &self.scope, ns::CLIENT);
+        let stanza = Stanza::read(&self.message, head, &self.scope, self.case.content());
         let stanza = stanza.expect("it is a message");
+        let origin = match self.case {
+            Case::FromService => Origin::Peer,
+            Case::Bare | Case::Full | Case::Crossing | Case::ToService => Origin::Session,
+        };
         let sender = Sender {
-            origin: Origin::Session,
+            origin,
             connection: self.from,
             stamp: &self.from_full,
             full: &self.from_full,
@@ -285,9 +350,9 @@ impl Exchange {
 }
 
 /// An ordinary chat message of about 230 bytes.
-fn message(to: &str) -> Vec<u8> {
+fn message(from: &str, to: &str) -> Vec<u8> {
     let text = format!(
-        "<message type='chat' to='{to}' id='b4f1a2'><body>The quick brown fox jumps over the lazy \
+        "<message type='chat'{from} to='{to}' id='b4f1a2'><body>The quick brown fox jumps over the lazy \
          dog.</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
          <origin-id xmlns='urn:xmpp:sid:0' id='b4f1a2'/></message>"
     );
