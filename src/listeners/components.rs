@@ -9,6 +9,7 @@ use crate::config::listen::Conflict;
 use crate::config::listen::Service;
 use crate::listeners::settings::Settings;
 use crate::proto::service::Rules;
+use crate::route::hosts::Hosts;
 
 /// Options of a service listener alone. Lives on: every shard (in the settings).
 pub struct Components {
@@ -46,12 +47,25 @@ impl Components {
         }
     }
 
+    /// The names that these listeners keep for components, whoever is connected: those of their
+    /// `domains` that are not served; what has no dot stands for itself below each host too.
+    pub fn kept<'a>(all: impl Iterator<Item = &'a Self>, hosts: &Hosts) -> Vec<String> {
+        let domains = all.filter_map(|own| own.domains.as_ref()).flatten();
+        let named = domains.flat_map(|domain| {
+            let below = hosts.names().filter(|_| !domain.contains('.'));
+            let below = below.map(move |host| format!("{domain}.{host}"));
+            std::iter::once(domain.clone()).chain(below)
+        });
+        named.filter(|name| !hosts.serves(name)).collect()
+    }
+
     /// The same for the stream's machine.
     pub fn rules<'a>(&'a self, settings: &'a Settings) -> Rules<'a> {
         Rules {
             password: self.password.expose(),
             hosts: settings.hosts.as_slice(),
             domains: self.domains.as_deref(),
+            kept: &settings.kept_domains,
             language: &settings.config.general.language,
         }
     }

@@ -4,6 +4,8 @@
 //! ([`crate::route::registrar`]); until every shard knows them the component hears nothing, and
 //! nobody is given anything for it.
 
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::rc::Rc;
 
 use crate::base::key::Key;
@@ -233,10 +235,18 @@ impl Shard {
                 sent.push((REGISTRAR, Word::Entered(entry.service.number)));
             }
             Word::Left(number) => self.services.remove(number),
-            Word::Granted(connection) => self.admitted(ring, connection, true),
-            Word::Refused(connection) => self.admitted(ring, connection, false),
+            Word::Granted(connection) => self.answer_claim(ring, connection, true),
+            Word::Refused(connection) => self.answer_claim(ring, connection, false),
         }
         self.pass_on(ring, sent);
+    }
+
+    /// What the component has sent meanwhile is handled too: whatever that does ends nobody else.
+    fn answer_claim(&mut self, ring: &mut Ring, key: Key, granted: bool) {
+        let admit = AssertUnwindSafe(|| self.admitted(ring, key, granted));
+        if catch_unwind(admit).is_err() {
+            self.survive(ring, key);
+        }
     }
 
     /// The registrar has decided, and every shard knows.
@@ -438,14 +448,7 @@ impl Shard {
     /// Names that listeners keep for components, before anything is served.
     pub(super) fn reserve_names(&mut self) {
         let settings = Rc::clone(&self.settings);
-        let components = settings
-            .listeners()
-            .iter()
-            .filter_map(|l| l.components.as_ref());
-        let domains = components
-            .filter_map(|rules| rules.domains.as_ref())
-            .flatten();
-        for name in domains.filter(|name| !settings.hosts.serves(name)) {
+        for name in &settings.kept_domains {
             let hash = self.sessions.hash(name);
             let name = name.as_str().into();
             self.services.reserve(Name { name, hash });

@@ -108,6 +108,8 @@ pub struct Settings {
     pub config: Config,
     /// The served hosts.
     pub hosts: Hosts,
+    /// Domains that listeners keep for their components.
+    pub kept_domains: Vec<String>,
     /// What disguises unknown users.
     pub decoys: Decoys,
     /// The pause between two registrations of one address.
@@ -156,12 +158,15 @@ impl Settings {
                 add_handlers(&config, configured, http, number, &mut listeners);
             }
         }
+        let components = listeners.iter().filter_map(|l| l.components.as_ref());
+        let kept_domains = Components::kept(components, &hosts);
         let registrations = AddressPauses::new(std::hash::RandomState::new());
         listeners.push(Listener::outgoing(&config));
         Self {
             config,
             hosts,
             decoys,
+            kept_domains,
             registrations,
             federation,
             listeners,

@@ -130,7 +130,7 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let node = parts.node.is_some().then_some(&*bare);
     let hash = |text: &str| scene.sessions.hash(text);
     let destination = route(scene.hosts, scene.services, &parts.domain, node, hash);
-    if destination != Destination::Host
+    if !matches!(destination, Destination::Host)
         && let Type::Presence(kind) = stanza.kind
         && sender.origin == Origin::Session
     {

@@ -22,8 +22,10 @@ pub struct Rules<'a> {
     pub password: &'a str,
     /// The served hosts, prepared.
     pub hosts: &'a [Box<str>],
-    /// What may register; None: whatever is free.
+    /// What may register; None: whatever is free and not kept.
     pub domains: Option<&'a [String]>,
+    /// What listeners with a list of their own keep for their components.
+    pub kept: &'a [String],
     /// `xml:lang` of our streams.
     pub language: &'a str,
 }
@@ -193,7 +195,10 @@ fn names(rules: &Rules<'_>, to: &str, everywhere: bool) -> Option<Vec<Box<str>>>
         vec![own.clone()]
     };
     let Some(domains) = rules.domains else {
-        return Some(names);
+        let is_kept = names
+            .iter()
+            .any(|name| rules.kept.iter().any(|kept| **kept == **name));
+        return (!is_kept).then_some(names);
     };
     let may = |name: &str| domains.iter().any(|domain| domain == name);
     (may(&own) || names.iter().all(|name| may(name))).then_some(names)
@@ -243,6 +248,7 @@ mod tests {
             password: "secret",
             hosts,
             domains,
+            kept: &[],
             language: "en",
         }
     }
@@ -358,6 +364,26 @@ mod tests {
             assert!(!claims(to, more), "{to}");
         }
         assert!(!claims("echo", "is_subdomain='true'"));
+    }
+
+    #[test]
+    fn what_another_listener_keeps_is_not_free() {
+        let (hosts, kept) = (hosts(), ["irc.localhost".to_owned()]);
+        let rules = Rules {
+            kept: &kept,
+            ..rules(&hosts, None)
+        };
+        let right = format!("<handshake>{}</handshake>", digest("id1", "secret"));
+        for (to, more) in [("irc.localhost", ""), ("irc", "is_subdomain='true'")] {
+            let order = play(&rules, &header(to, more), &right);
+            assert_eq!(
+                condition(&order),
+                Some(StreamCondition::HostUnknown),
+                "{to}"
+            );
+        }
+        let order = play(&rules, &header("echo.localhost", ""), &right);
+        assert!(matches!(order, Order::Claim(_)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod reply;
 use std::borrow::Cow;
 
 use crate::xml::scan::Head;
+use crate::xml::scan::Namespace;
 use crate::xml::scan::StreamScope;
 
 /// `type` of a message, RFC 6121 section 5.2.2.
@@ -136,6 +137,8 @@ pub struct Stanza<'a> {
     pub kind: Type,
     /// The namespace that it is in: `jabber:client` or that of another kind of stream.
     pub content: &'static str,
+    /// That is also what the stream header made the default.
+    pub is_default: bool,
 }
 
 impl<'a> Stanza<'a> {
@@ -173,6 +176,9 @@ impl<'a> Stanza<'a> {
             scope,
             kind,
             content,
+            // Whose name inherits the default was just found to be in it.
+            is_default: head.name.namespace == Namespace::Inherited
+                || scope.default_namespace() == content,
         })
     }
 

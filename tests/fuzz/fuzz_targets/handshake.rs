@@ -38,6 +38,7 @@ fn play(flags: u8, cut: usize, bytes: &[u8]) -> Run {
         password: "secret",
         hosts: &hosts,
         domains: (flags & 1 != 0).then_some(&domains),
+        kept: &[],
         language: "en",
     };
     let mut machine = Some(Handshake::new());
