@@ -42,6 +42,7 @@ targets! {
     jid: "fuzz/fuzz_targets/jid.rs",
     negotiation: "fuzz/fuzz_targets/negotiation.rs",
     relay: "fuzz/fuzz_targets/relay.rs",
+    requests: "fuzz/fuzz_targets/requests.rs",
     sasl: "fuzz/fuzz_targets/sasl.rs",
     scan: "fuzz/fuzz_targets/scan.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",

@@ -200,7 +200,7 @@ pub fn changed<O: Outbox>(
     let refused = match response {
         DataResponse::Done => None,
         DataResponse::NoRoom => Some((
-            StanzaCondition::PolicyViolation,
+            StanzaCondition::NotAcceptable,
             "a block list has 1000 addresses and 262144 bytes at most",
         )),
         DataResponse::NoSuchAccount => Some((StanzaCondition::NotAllowed, "")),

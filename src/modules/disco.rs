@@ -1,7 +1,7 @@
 //! XEP-0030: Service Discovery. What a host and an account are and can do; XEP-0157 addresses of
 //! the operators, and the XEP-0115 hash of what the host answers.
 //!
-//! What is announced is what the routes of the modules that are on answer: there is no second list.
+//! What is announced is what the modules that are on have: there is no second list.
 
 use std::fmt::Write as _;
 
@@ -156,13 +156,12 @@ fn info(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     }
 }
 
-/// What is announced is what the routes answer, and what a module says of itself.
+/// Of an account what its routes answer. Of a host all that is on: clients ask the server whether it
+/// has blocking or carbons (XEP-0191 section 3.1, XEP-0280 section 3), and turn to their account.
 fn features(to: To, modules: &Modules) -> Vec<&'static str> {
     let on = MODULES.iter().filter(|module| (module.is_on)(modules));
-    // What has no routes concerns the host as a whole.
-    let answering = on.filter(|module| match module.routes {
-        [] => to == To::Host,
-        routes => routes.iter().any(|route| route.to.contains(&to)),
+    let answering = on.filter(|module| {
+        to == To::Host || module.routes.iter().any(|route| route.to.contains(&to))
     });
     let mut features: Vec<&'static str> = answering
         .flat_map(|module| module.features.iter().copied())

@@ -145,8 +145,9 @@ pub fn got(unset: &[u8], response: DataResponse) -> Answer {
 pub fn kept(response: &DataResponse) -> Answer {
     match response {
         DataResponse::Done => Answer::Result(Vec::new()),
+        // COMPAT(slixmpp 1.17): it does not know policy-violation and loses the answer.
         DataResponse::NoRoom => Answer::Error(
-            StanzaCondition::PolicyViolation,
+            StanzaCondition::NotAcceptable,
             "private storage holds 128 elements and 262144 bytes at most",
         ),
         DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),

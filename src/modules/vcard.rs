@@ -107,7 +107,7 @@ pub fn kept(response: &DataResponse) -> Answer {
     match response {
         DataResponse::Done => Answer::Result(Vec::new()),
         DataResponse::NoRoom => Answer::Error(
-            StanzaCondition::PolicyViolation,
+            StanzaCondition::NotAcceptable,
             "a vCard has 262144 bytes at most",
         ),
         DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),

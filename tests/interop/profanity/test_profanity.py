@@ -1,4 +1,4 @@
-"""Debian's profanity, a client that people use: logs in, writes, is written to."""
+"""Debian's profanity, a client that people use: logs in, writes, is written to, gets copies, blocks."""
 
 import os
 
@@ -51,3 +51,26 @@ async def test_profanity_chats(start_server, connect, profanity, tls):
     assert message["from"] == f"romeo@{DOMAIN}/orchard"
     juliet.say(message["from"], "It is the east")
     await romeo.shows("It is the east")
+
+
+@pytest.mark.portable
+async def test_profanity_gets_copies_and_blocks(start_server, connect, profanity):
+    server = start_server(listeners=[Listener("starttls")], accounts=ACCOUNTS)
+    juliet = await connect(server, "juliet", "secret", tls="starttls")
+    garden = await connect(server, "romeo", "secret", tls="starttls", resource="garden")
+    romeo = await profanity(server, POLICIES["starttls"])
+    romeo.type("/carbons on")
+    await romeo.shows("Message carbons preference enabled")
+    # A message to romeo's other client shows here as well.
+    juliet.say(garden.boundjid, "Good night, good night")
+    assert (await garden.next_message())["body"] == "Good night, good night"
+    romeo.type(f"/msg juliet@{DOMAIN}")
+    await romeo.shows("Good night, good night")
+    romeo.type(f"/blocked add juliet@{DOMAIN}")
+    romeo.type("/win 1")
+    romeo.type("/blocked")
+    await romeo.shows("Blocked users:")
+    juliet.say(f"romeo@{DOMAIN}/orchard", "Parting is such sweet sorrow")
+    refused = await juliet.next_message()
+    assert refused["type"] == "error"
+    assert refused["error"]["condition"] == "service-unavailable"

@@ -169,6 +169,8 @@ async def test_what_is_announced(start_server, connect):
         "jabber:iq:version",
         "urn:xmpp:ping",
         "urn:xmpp:time",
+        "urn:xmpp:blocking",
+        "urn:xmpp:carbons:2",
         "vcard-temp",
     }
     assert announced <= info["features"]
@@ -193,3 +195,21 @@ async def test_modules_that_are_off(start_server, connect):
     with pytest.raises(IqError) as off:
         await romeo.plugin["xep_0280"].enable(timeout=STANZA_SECONDS)
     assert condition(off) == "service-unavailable"
+
+
+async def test_a_block_list_has_a_limit(start_server, connect):
+    _, romeo, _ = await two(start_server, connect)
+    romeo.register_plugin("xep_0191")
+    plugin = romeo.plugin["xep_0191"]
+    await plugin.block({JID(f"n{number}@elsewhere.example") for number in range(999)}, timeout=STANZA_SECONDS)
+    # Two more would be one too many: neither is blocked.
+    with pytest.raises(IqError) as full:
+        await plugin.block({JID("a@elsewhere.example"), JID("b@elsewhere.example")}, timeout=STANZA_SECONDS)
+    assert condition(full) == "not-acceptable"
+    blocked = await plugin.get_blocked(timeout=STANZA_SECONDS)
+    assert len(addresses(blocked["blocklist"])) == 999
+    # One that is there already takes no room.
+    await plugin.block({JID("n7@elsewhere.example"), JID("a@elsewhere.example")}, timeout=STANZA_SECONDS)
+    blocked = await plugin.get_blocked(timeout=STANZA_SECONDS)
+    assert len(addresses(blocked["blocklist"])) == 1000
+
