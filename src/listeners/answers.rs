@@ -34,6 +34,9 @@ use crate::store::Response;
 use crate::store::StoreError;
 use crate::store::data::DataRequest;
 
+/// Questions of one shard's modules that wait for the store at a time; beyond it the client is told
+/// to come again. Question and answer have 256 KiB at most each, so they take 128 MiB at the worst.
+const QUESTIONS_MAX: usize = 512;
 /// Random bytes of the server's part of a SCRAM nonce.
 const NONCE_BYTES: usize = 18;
 
@@ -246,6 +249,10 @@ impl Shard {
 
     /// Asks about what belongs to an account; the answer comes back as a note.
     fn ask_data(&mut self, request: DataRequest, waiting: modules::Waiting) {
+        if self.questions >= QUESTIONS_MAX {
+            return answer::answered(&mut self.scene(), &waiting, Err(StoreError::Locked));
+        }
+        self.questions += 1;
         let outside = self.outside.clone();
         let busy = waiting.clone();
         let reply = Box::new(move |result| {
@@ -260,6 +267,7 @@ impl Shard {
     }
 
     fn data(&mut self, waiting: &modules::Waiting, result: Result<Response, StoreError>) {
+        self.questions = self.questions.saturating_sub(1);
         let result = match result {
             Ok(Response::Data(response)) => Ok(response),
             Ok(_) => Err(StoreError::Stopped),

@@ -110,6 +110,8 @@ pub struct Shard {
     pub facts: Facts,
     /// Requests of modules that wait for the store.
     pub asked: Vec<Asked>,
+    /// How many the store has been asked and has not answered.
+    pub questions: usize,
     /// When a lack of descriptors or memory was last logged.
     pub scarce_logged_ms: u64,
     /// Connections that wait to be moved to the owner of their user.
@@ -168,6 +170,7 @@ impl Shard {
             shards: parts.shards,
             facts: parts.facts,
             asked: Vec::new(),
+            questions: 0,
             scarce_logged_ms: 0,
             movers: Vec::new(),
             proxy_failures: [0; 6],

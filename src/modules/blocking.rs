@@ -45,6 +45,11 @@ pub const BLOCKED_ROOM: Room = Room {
     things: 1000,
     bytes: 256 * 1024,
 };
+/// COMPAT(slixmpp 1.17): it does not know policy-violation and loses the answer.
+const FULL: (StanzaCondition, &str) = (
+    StanzaCondition::NotAcceptable,
+    "a block list has 1000 addresses and 262144 bytes at most",
+);
 /// Bytes of an item of a list apart from its address.
 const ITEM_BYTES: usize = 16;
 
@@ -128,7 +133,15 @@ fn change(
     let Some(id) = call.own_account() else {
         return Answer::Error(StanzaCondition::Forbidden, "");
     };
-    let change = match items(call.payload).and_then(of) {
+    let items = items(call.payload);
+    // No list holds so many: the store is not kept busy with them.
+    if items
+        .as_ref()
+        .is_ok_and(|items| items.len() > BLOCKED_ROOM.things)
+    {
+        return Answer::Error(FULL.0, FULL.1);
+    }
+    let change = match items.and_then(of) {
         Ok(change) => change,
         Err(condition) => return Answer::Error(condition, ""),
     };
@@ -199,10 +212,7 @@ pub fn changed<O: Outbox>(
 ) {
     let refused = match response {
         DataResponse::Done => None,
-        DataResponse::NoRoom => Some((
-            StanzaCondition::NotAcceptable,
-            "a block list has 1000 addresses and 262144 bytes at most",
-        )),
+        DataResponse::NoRoom => Some(FULL),
         DataResponse::NoSuchAccount => Some((StanzaCondition::NotAllowed, "")),
         DataResponse::Things(_) | DataResponse::Value(_) => {
             Some((StanzaCondition::InternalServerError, ""))

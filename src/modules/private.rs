@@ -18,6 +18,7 @@ use crate::store::data::DataResponse;
 use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::store::data::Thing;
+use crate::store::data::fits;
 use crate::xml::element::Element;
 
 /// What one account may keep: some dozens of programs each have an element, bookmarks are the
@@ -26,6 +27,12 @@ pub const PRIVATE_ROOM: Room = Room {
     things: 128,
     bytes: 256 * 1024,
 };
+
+/// COMPAT(slixmpp 1.17): it does not know policy-violation and loses the answer.
+const FULL: (StanzaCondition, &str) = (
+    StanzaCondition::NotAcceptable,
+    "private storage holds 128 elements and 262144 bytes at most",
+);
 
 /// The feature.
 pub const MODULE: Module = Module {
@@ -101,9 +108,12 @@ fn things(query: &Element) -> Result<Vec<Thing>, (StanzaCondition, &'static str)
         Ok((name(element)?, value.into_boxed_slice()))
     };
     let things: Vec<Thing> = query.children().map(thing).collect::<Result<_, _>>()?;
-    match things.is_empty() {
-        true => Err((StanzaCondition::BadRequest, "there is nothing to keep")),
-        false => Ok(things),
+    // What can never fit is not even carried to the store.
+    let sizes = things.iter().map(|(name, value)| (&**name, value.len()));
+    match (things.is_empty(), fits(sizes, PRIVATE_ROOM)) {
+        (true, _) => Err((StanzaCondition::BadRequest, "there is nothing to keep")),
+        (false, false) => Err(FULL),
+        (false, true) => Ok(things),
     }
 }
 
@@ -145,11 +155,7 @@ pub fn got(unset: &[u8], response: DataResponse) -> Answer {
 pub fn kept(response: &DataResponse) -> Answer {
     match response {
         DataResponse::Done => Answer::Result(Vec::new()),
-        // COMPAT(slixmpp 1.17): it does not know policy-violation and loses the answer.
-        DataResponse::NoRoom => Answer::Error(
-            StanzaCondition::NotAcceptable,
-            "private storage holds 128 elements and 262144 bytes at most",
-        ),
+        DataResponse::NoRoom => Answer::Error(FULL.0, FULL.1),
         DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),
         DataResponse::Things(_) | DataResponse::Value(_) => {
             Answer::Error(StanzaCondition::InternalServerError, "")

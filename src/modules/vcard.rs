@@ -29,6 +29,12 @@ pub const VCARD_ROOM: Room = Room {
     bytes: 256 * 1024,
 };
 
+/// COMPAT(slixmpp 1.17): it does not know policy-violation and loses the answer.
+const FULL: (StanzaCondition, &str) = (
+    StanzaCondition::NotAcceptable,
+    "a vCard has 262144 bytes at most",
+);
+
 /// The feature.
 pub const MODULE: Module = Module {
     is_on: |modules| modules.mod_vcard.is_some(),
@@ -77,6 +83,9 @@ fn set(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
     };
     let mut value = Vec::new();
     call.payload.write(&mut value, "");
+    if value.len() > VCARD_ROOM.bytes {
+        return Answer::Error(FULL.0, FULL.1);
+    }
     let request = DataRequest::Change {
         id,
         area: Area::Vcard,
@@ -106,10 +115,7 @@ pub fn got(response: DataResponse) -> Answer {
 pub fn kept(response: &DataResponse) -> Answer {
     match response {
         DataResponse::Done => Answer::Result(Vec::new()),
-        DataResponse::NoRoom => Answer::Error(
-            StanzaCondition::NotAcceptable,
-            "a vCard has 262144 bytes at most",
-        ),
+        DataResponse::NoRoom => Answer::Error(FULL.0, FULL.1),
         DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),
         DataResponse::Things(_) | DataResponse::Value(_) => {
             Answer::Error(StanzaCondition::InternalServerError, "")

@@ -111,3 +111,54 @@ def test_an_account_removed_before_the_kill_stays_removed(start_server):
     server.serve()
     assert f"romeo@{DOMAIN}" in server.account_list()
     assert f"juliet@{DOMAIN}" not in server.account_list()
+
+
+KEEP = "<iq type='set' id='{0}'><query xmlns='jabber:iq:private'><e{1} xmlns='kill'>{0}</e{1}></query></iq>"
+KEPT = "<iq type='get' id='kept'><query xmlns='jabber:iq:private'><e{} xmlns='kill'/></query></iq>"
+# Elements that a writer overwrites by turns.
+ELEMENTS = 4
+
+
+def keeps(server, user):
+    """Writes the private storage of an account over and over; False when the server is gone."""
+    wire = Wire(server.listeners[0].address)
+    wire.login(user, "secret")
+
+    def make(name):
+        number = int(name.rsplit("-", 1)[1])
+        try:
+            wire.send(KEEP.format(number, number % ELEMENTS))
+            wire.until_tag("iq", str(number), "result")
+        except (Closed, ConnectionError):
+            return False
+        return True
+
+    return make
+
+
+@pytest.mark.timeout(180)
+def test_private_storage_survives(start_server, closing):
+    users = [f"user{number}" for number in range(WRITERS)]
+    server = start_server(listeners=[Listener()], accounts=dict.fromkeys(users, "secret"))
+    for _ in range(ROUNDS):
+        enough = threading.Semaphore(0)
+        writers = [Writer(keeps(server, user), user, enough) for user in users]
+        for writer in writers:
+            writer.start()
+        for _ in range(5 * ACKNOWLEDGED):
+            assert enough.acquire(timeout=20), "too little is kept"
+        server.kill()
+        for writer in writers:
+            writer.join(20)
+        server.serve()
+        for user, writer in zip(users, writers):
+            wire = closing(Wire(server.listeners[0].address))
+            wire.login(user, "secret")
+            done = len(writer.done)
+            for element in range(min(done, ELEMENTS)):
+                # The last that was acknowledged of this element, or one that was under way.
+                last = max(number for number in range(done) if number % ELEMENTS == element)
+                wire.send(KEPT.format(element))
+                answer = wire.until("</query></iq>")
+                found = [f">{number}</e{element}>" in answer for number in (last, last + ELEMENTS)]
+                assert any(found), f"{user} kept {last} in e{element}, and now it is {answer}"
