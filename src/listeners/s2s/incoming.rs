@@ -21,6 +21,7 @@ use crate::net::tls::Trust;
 use crate::net::tls::names::names_domain;
 use crate::proto::ns;
 use crate::proto::s2s::Found as Element;
+use crate::proto::s2s::Pair;
 use crate::proto::s2s::dialback::Dialback;
 use crate::proto::s2s::dialback::Verdict;
 use crate::proto::s2s::inbound::Inbound;
@@ -105,6 +106,7 @@ impl Shard {
         let mut out = self.desk.pool.take();
         let mut at = 0;
         let mut last = Order::Go;
+        let before = inbound.proven().len();
         while at < input.len() {
             let rest = input.get(at..).unwrap_or_default();
             match self.next_incoming(key, &mut inbound, scanner, rest, &mut out) {
@@ -126,6 +128,9 @@ impl Shard {
         }
         let proven = inbound.proven().first().map(|(pair, _)| pair.clone());
         let asking = inbound.is_asking();
+        for (pair, _) in inbound.proven().iter().skip(before) {
+            self.tell_seen(pair.clone());
+        }
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return input.len();
         };
@@ -249,7 +254,7 @@ impl Shard {
         let from = jid::parse(&from).map_err(|_| addressing)?;
         let to = jid::parse(&to).map_err(|_| addressing)?;
         if inbound.proof(&to.domain, &from.domain).is_none() {
-            let known = |pair: &crate::proto::s2s::Pair| *pair.remote == *from.domain;
+            let known = |pair: &Pair| *pair.remote == *from.domain;
             // RFC 6120 section 8.1.2.2: whom it has not proven it may not name.
             let condition = if inbound.proven().iter().any(|(pair, _)| known(pair)) {
                 StreamCondition::ImproperAddressing
@@ -322,6 +327,12 @@ impl Shard {
             connection: key,
         };
         self.post(shard, letter);
+    }
+
+    fn tell_seen(&mut self, pair: Pair) {
+        let hash = self.sessions.hash(&pair.remote);
+        let shard = owner(hash, self.settings.hosts.shards());
+        self.post(shard, Letter::Seen(pair));
     }
 
     /// Sends a letter; to this shard itself it is delivered at the end of the turn.

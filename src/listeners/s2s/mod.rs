@@ -14,6 +14,7 @@ pub mod settings;
 pub mod status;
 
 use crate::base::key::Key;
+use crate::proto::s2s::Pair;
 use crate::proto::s2s::dialback::Dialback;
 
 /// What shards write to each other about dialback keys.
@@ -35,4 +36,6 @@ pub enum Letter {
         /// The answer, from the remote domain to the local one.
         answer: Dialback,
     },
+    /// To the owner of the remote domain: its server has connected and proven this pair.
+    Seen(Pair),
 }

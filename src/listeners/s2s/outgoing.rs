@@ -68,6 +68,7 @@ impl Shard {
                 connection,
             } => self.take_question(question, shard, connection),
             Letter::Answer { connection, answer } => self.answered(ring, connection, &answer),
+            Letter::Seen(pair) => self.seen(&pair),
         }
     }
 
@@ -106,6 +107,16 @@ impl Shard {
         }
         for asked in refused {
             self.reply(&asked, Verdict::Error(StanzaCondition::ResourceConstraint));
+        }
+    }
+
+    /// A server that connects to us is there: what failed before may be tried again at once.
+    fn seen(&mut self, pair: &Pair) {
+        let hash = self.sessions.hash(&pair.remote);
+        if let Some(link) = self.desk.links.get_mut(hash, &pair.local, &pair.remote)
+            && matches!(link.state, State::Failed(..))
+        {
+            link.state = State::Idle;
         }
     }
 

@@ -4,6 +4,7 @@ import datetime
 import ipaddress
 import os
 import ssl
+import time
 from pathlib import Path
 
 from cryptography import x509
@@ -16,6 +17,9 @@ from harness.dns import loopback
 from harness.listener import Listener
 from harness.meerkat import Meerkat, table
 from harness.process import Process
+
+# "debug" shows the streams in the logs of a failed test.
+LEVEL = os.environ.get("FAR_LEVEL", "info")
 
 # The domains of the tests; resolvers know nothing special of these.
 NEAR, FAR = "near.interop", "far.interop"
@@ -105,6 +109,7 @@ modules_enabled = {{ "saslauth", "tls", "disco", "ping", "version", "posix", "s2
 modules_disabled = {{ "offline", "limits" }}
 c2s_ports = {{ {c2s} }}
 s2s_ports = {{ {s2s} }}
+s2s_direct_tls_ports = {{ {direct} }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
@@ -124,24 +129,26 @@ Component "rooms.{domain}" "muc"
 class FarProsody(Process):
     """Prosody for `domain`; `proof`: "dialback" or "certificate"."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", level=os.environ.get("FAR_LEVEL", "info")):
+    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", direct=False):
         super().__init__(folder, f"prosody-{domain}")
         self.domain = domain
         self.dns = dns
         self.certificate = Trust(authority)
         self.address = loopback()
         self.s2s = ports.free_port()
+        self.direct = ports.free_port()
         c2s = ports.free_port()
         self.listeners = [Place(self.address, c2s)]
-        dns.add(domain, self.address, self.s2s)
+        dns.add(domain, self.address, self.s2s, direct=self.direct if direct else None)
         dns.add(f"rooms.{domain}", self.address, self.s2s)
         cert, key = authority.issue(domain, f"rooms.{domain}")
         (folder / "resolv.conf").write_text(f"nameserver {dns.address}\n")
         (folder / "prosody.cfg.lua").write_text(
             PROSODY.format(
                 folder=folder,
-                level=level,
+                level=LEVEL,
                 address=self.address,
+                direct=self.direct,
                 modules=', "dialback"' if proof == "dialback" else "",
                 c2s=c2s,
                 s2s=self.s2s,
@@ -199,7 +206,8 @@ modules:
 class FarEjabberd(Process):
     """ejabberd for `domain`; `proof`: "dialback" or "certificate"."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", level=os.environ.get("FAR_LEVEL", "info")):
+    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", direct=False):
+        assert not direct, "Prosody is enough for that"
         super().__init__(folder, f"ejabberd-{domain}")
         self.domain = domain
         self.accounts = accounts
@@ -220,7 +228,7 @@ class FarEjabberd(Process):
         (folder / "ejabberd.yml").write_text(
             EJABBERD.format(
                 domain=domain,
-                level=level,
+                level=LEVEL,
                 ca=f'ca_file: "{authority.file}"' if proof == "certificate" else "",
                 pem=both,
                 c2s=c2s,
@@ -270,17 +278,18 @@ def ebin_folders():
 class NearMeerkat(Meerkat):
     """meerkat for `domain`, federating with whom its policy lets it."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=()):
+    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=()):
         self.domain = domain
         self.dns = dns
         self.authority = authority
         self.s2s_options = dict(s2s)
         self.policy = policy
+        self.friends = friends
         self.proof = proof
         self.s2s = ports.free_port()
         self.direct = ports.free_port()
         self.files = authority.issue(domain)
-        dns.add(domain, ports.LOOPBACK, self.s2s)
+        dns.add(domain, ports.LOOPBACK, self.s2s, direct=self.direct if direct else None)
         super().__init__(folder, listeners=[Listener()], accounts=accounts)
         self.certificate = Trust(authority)
 
@@ -302,7 +311,16 @@ class NearMeerkat(Meerkat):
             "outgoing.dns.server": f"{self.dns.address}:53",
             "outgoing.tls.mode": "starttls_required",
         }
-        return text + table("[s2s]", options | outgoing | self.s2s_options)
+        text += table("[s2s]", options | outgoing | self.s2s_options)
+        for friend in self.friends:
+            text += table("[[s2s.host_policy]]", {"host": friend, "policy": "allow"})
+        return text
+
+    def awaits_streams(self, count, seconds=20):
+        """Waits until there are so many outgoing streams."""
+        deadline = time.monotonic() + seconds
+        while len([stream for stream in self.streams() if stream["outgoing"]]) != count:
+            assert time.monotonic() < deadline, self.streams()
 
     def streams(self):
         """What `meerkat status` says of streams with other servers."""

@@ -16,12 +16,12 @@ def federation(folder):
     authority = Authority(folder)
     started = []
 
-    def start(kind, proof="dialback", **near):
+    def start(kind, proof="dialback", direct=False, **near):
         homes = [folder / "near", folder / "far"]
         for home in homes:
             home.mkdir()
-        far = KINDS[kind](homes[1], FAR, dns, authority, ACCOUNTS, proof)
-        meerkat = NearMeerkat(homes[0], NEAR, dns, authority, ACCOUNTS, proof=proof, **near)
+        far = KINDS[kind](homes[1], FAR, dns, authority, ACCOUNTS, proof, direct)
+        meerkat = NearMeerkat(homes[0], NEAR, dns, authority, ACCOUNTS, proof=proof, direct=direct, **near)
         started.extend([far, meerkat])
         return meerkat.serve(), far.serve()
 

@@ -1,0 +1,33 @@
+"""Many stanzas each way at once: none is lost, none overtakes another."""
+
+import asyncio
+import os
+
+import pytest
+
+# MEERKAT_S2S_STANZAS asks for more, such as 100000.
+STANZAS = int(os.environ.get("MEERKAT_S2S_STANZAS", "3000"))
+SECONDS = 30 + STANZAS // 200
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize(("kind", "proof"), [("prosody", "dialback"), ("ejabberd", "certificate")])
+async def test_none_is_lost_and_the_order_is_kept(federation, connect, kind, proof):
+    near, far = federation(kind, proof)
+    romeo = await connect(near, "romeo", "secret")
+    juliet = await connect(far, "juliet", "secret")
+
+    async def write(client, to):
+        for number in range(STANZAS):
+            client.say(to.boundjid.full, str(number))
+            if number % 100 == 99:
+                await asyncio.sleep(0)
+
+    async def read(client):
+        return [(await client.next_message(SECONDS))["body"] for _ in range(STANZAS)]
+
+    tasks = write(romeo, juliet), write(juliet, romeo), read(romeo), read(juliet)
+    *_, to_romeo, to_juliet = await asyncio.gather(*tasks)
+    expected = [str(number) for number in range(STANZAS)]
+    assert to_juliet == expected
+    assert to_romeo == expected
