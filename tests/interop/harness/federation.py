@@ -278,13 +278,15 @@ def ebin_folders():
 class NearMeerkat(Meerkat):
     """meerkat for `domain`, federating with whom its policy lets it."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=()):
+    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=(), clear=False, addresses=()):
         self.domain = domain
         self.dns = dns
         self.authority = authority
         self.s2s_options = dict(s2s)
         self.policy = policy
         self.friends = friends
+        self.clear = clear
+        self.addresses = addresses
         self.proof = proof
         self.s2s = ports.free_port()
         self.direct = ports.free_port()
@@ -301,6 +303,8 @@ class NearMeerkat(Meerkat):
         place = {"ip_address": ports.LOOPBACK}
         listener = {f"tls.{name}": of for name, of in tls.items()}
         text = super().config(sections)
+        if self.clear:
+            return text + self.in_clear(place)
         text += table(
             "[[listen.s2s]]", place | {"port": self.s2s, "tls.mode": "starttls_required"} | listener
         )
@@ -315,6 +319,13 @@ class NearMeerkat(Meerkat):
         for friend in self.friends:
             text += table("[[s2s.host_policy]]", {"host": friend, "policy": "allow"})
         return text
+
+    def in_clear(self, place):
+        """Without TLS, for peers that a test plays itself."""
+        text = table("[[listen.s2s]]", place | {"port": self.s2s})
+        options = {"default_policy": self.policy, "outgoing.dns.server": f"{self.dns.address}:53"}
+        text += table("[s2s]", options | self.s2s_options)
+        return text + "".join(table("[[s2s.outgoing.address]]", of) for of in self.addresses)
 
     def awaits_streams(self, count, seconds=20):
         """Waits until there are so many outgoing streams."""
