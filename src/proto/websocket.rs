@@ -84,7 +84,7 @@ pub enum What {
     Fragment,
     /// The end of a message, which is now whole.
     Message,
-    /// To be answered with [`write`] and these bytes.
+    /// To be answered with [`write()`] and these bytes.
     Ping([u8; CONTROL_BYTES_MAX], u8),
     /// An answer to a ping.
     Pong,
