@@ -1,5 +1,6 @@
 """A process of ours: its output goes to a file, it ends with the test."""
 
+import os
 import signal
 import subprocess
 import time
@@ -70,6 +71,11 @@ class Process:
     @property
     def running(self):
         return self.child is not None and self.child.poll() is None
+
+    def cpu_seconds(self):
+        """What the process, as it is now, has used of processors."""
+        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def terminate(self):
         """SIGTERM and the exit status, or a failure where it takes too long."""

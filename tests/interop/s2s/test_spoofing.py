@@ -26,6 +26,9 @@ class Vouching:
     """A server of FAR that says of every key that it is right, and keeps what else it is sent."""
 
     def __init__(self):
+        # What it does with a new connection: "serve", "wait" without a word, or "stall": it reads
+        # nothing once it has let the peer in.
+        self.manner = "serve"
         self.listener = socket.create_server((ports.LOOPBACK, 0))
         self.port = self.listener.getsockname()[1]
         self.seen = []
@@ -40,6 +43,8 @@ class Vouching:
     def serve(self, stream):
         answered, text = 0, ""
         with suppress(OSError), stream:
+            if self.manner == "wait":
+                return threading.Event().wait()
             while data := stream.recv(65536):
                 opened = "<stream:stream" in text
                 text += data.decode()
@@ -51,6 +56,9 @@ class Vouching:
                     answer = f"<db:verify from='{remote}' to='{local}' id='{name}' type='valid'/>"
                     stream.sendall(answer.encode())
                 answered = len(asked)
+                if "<db:result" in data.decode() and self.manner != "serve":
+                    stream.sendall(f"<db:result from='{FAR}' to='{NEAR}' type='valid'/>".encode())
+                    return threading.Event().wait()
                 self.seen.append(data.decode())
 
     def close(self):
@@ -64,7 +72,8 @@ def near(folder):
     (folder / "near").mkdir()
     address = [{"host": FAR, "ip_address": ports.LOOPBACK, "port": vouching.port}]
     server = NearMeerkat(
-        folder / "near", NEAR, dns, Authority(folder), {"romeo": "secret"}, clear=True, addresses=address
+        folder / "near", NEAR, dns, Authority(folder), {"romeo": "secret"}, clear=True, addresses=address,
+        s2s={"outgoing.state_timeout": 2000},
     )
     server.vouching = vouching
     yield server.serve()
@@ -174,3 +183,39 @@ def test_what_is_proven_arrives_and_answers_go_to_the_domain(near, connected):
     assert "p1" not in answer
     claims = [text for text in near.vouching.seen if "<db:result" in text]
     assert claims, near.vouching.seen
+
+
+class Client(Wire):
+    """A client of NEAR."""
+
+    def open(self):
+        self.send(HEADER_OF_CLIENT)
+        return self.until("</stream:features>", "<stream:features/>")
+
+
+HEADER_OF_CLIENT = (
+    f"<stream:stream to='{NEAR}' version='1.0' xmlns='jabber:client' "
+    "xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+
+
+def test_a_server_that_says_nothing(near, closing):
+    near.vouching.manner = "wait"
+    romeo = closing(Client(near.listeners[0].address))
+    romeo.login("romeo", "secret")
+    romeo.send(f"<message to='x@{FAR}' id='m1'><body>x</body></message>")
+    assert "remote-server-timeout" in romeo.until("</message>")
+
+
+def test_a_server_that_stops_reading(near, closing):
+    near.vouching.manner = "stall"
+    romeo = closing(Client(near.listeners[0].address, seconds=40))
+    romeo.login("romeo", "secret")
+    body = "x" * 100_000
+    for number in range(200):
+        romeo.send(f"<message to='x@{FAR}' id='n{number}'><body>{body}</body></message>")
+    # The buffers of both are full long before 20 MB: what did not get through comes back, the last
+    # among it, and romeo's own stream lives.
+    assert "remote-server-timeout" in romeo.until_match("<message[^>]*id='n199'.*?</message>")
+    romeo.send(f"<iq type='get' id='p' to='{NEAR}'><ping xmlns='urn:xmpp:ping'/></iq>")
+    romeo.until_tag("iq", "id='p'", "result")

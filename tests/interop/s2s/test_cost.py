@@ -1,0 +1,65 @@
+"""What a message between servers costs meerkat and the other server, on the same exchange.
+
+Both have one client and one stream each way; all messages go through both. Bursts, as when many users
+write at once, so that it is the servers that are measured and not their sleep.
+"""
+
+import pytest
+
+from harness import wire
+from harness.wire import Wire
+
+BURST = 500
+ROUNDS = 40
+BODY = "Shall I hear more, or shall I speak at this?"
+
+
+class Client(Wire):
+    """A client of either server."""
+
+    def __init__(self, server):
+        super().__init__(server.listeners[0].address, seconds=30)
+        self.domain = server.domain
+
+    def open(self):
+        self.send(wire.HEADER.replace(b"localhost", self.domain.encode()))
+        return self.until("</stream:features>", "<stream:features/>")
+
+    def write(self, to, burst):
+        self.send(f"<message type='chat' to='{to.jid}' id='m1'><body>{BODY}</body></message>" * burst)
+
+    def read(self, burst):
+        """So many messages, whatever they say; looking at each would cost more than they do."""
+        end = b"</message>"
+        data, seen = self.pending, 0
+        while True:
+            seen += data.count(end)
+            if seen == burst:
+                break
+            # An end may be cut in two.
+            data = data[data.rfind(end) + 1 :][-len(end) + 1 :] + self.read_more()
+        self.pending = b""
+
+
+@pytest.mark.timeout(120)
+def test_a_message_costs_a_fraction(federation, closing):
+    near, far = federation("prosody", "certificate")
+    romeo, juliet = closing(Client(near)), closing(Client(far))
+    romeo.login("romeo", "secret")
+    juliet.login("juliet", "secret")
+
+    def exchange(rounds):
+        for _ in range(rounds):
+            romeo.write(juliet, BURST)
+            juliet.write(romeo, BURST)
+            romeo.read(BURST)
+            juliet.read(BURST)
+
+    exchange(5)
+    before = near.cpu_seconds(), far.cpu_seconds()
+    exchange(ROUNDS)
+    ours, theirs = near.cpu_seconds() - before[0], far.cpu_seconds() - before[1]
+    messages = 2 * ROUNDS * BURST
+    print(f"{messages} messages: meerkat {ours / messages * 1e6:.1f} us each, Prosody {theirs / messages * 1e6:.1f} us")
+    # The figures are in benches/record; here only what no noise can hide.
+    assert ours < theirs / 8
