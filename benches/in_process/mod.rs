@@ -171,6 +171,7 @@ impl Shard {
         let name = Name {
             name: SERVICE.into(),
             hash: self.sessions.hash(SERVICE),
+            is_ours: false,
         };
         let service = Service {
             owner: self.number,

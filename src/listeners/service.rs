@@ -156,6 +156,7 @@ impl Shard {
         };
         let hashed = names.into_iter().map(|name| Name {
             hash: self.sessions.hash(&name),
+            is_ours: settings.hosts.names().any(|host| is_below(&name, host)),
             name,
         });
         let entry = Entry {
@@ -451,7 +452,17 @@ impl Shard {
         for name in &settings.kept_domains {
             let hash = self.sessions.hash(name);
             let name = name.as_str().into();
-            self.services.reserve(Name { name, hash });
+            self.services.reserve(Name {
+                name,
+                hash,
+                is_ours: true,
+            });
         }
     }
+}
+
+/// `name` is a subdomain of `host`.
+fn is_below(name: &str, host: &str) -> bool {
+    name.strip_suffix(host)
+        .is_some_and(|rest| rest.ends_with('.'))
 }

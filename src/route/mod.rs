@@ -102,6 +102,7 @@ mod tests {
         let name = |text: &str, hash| Name {
             name: text.into(),
             hash,
+            is_ours: false,
         };
         let entry = Entry {
             names: vec![name("echo.localhost", u64::MAX)],

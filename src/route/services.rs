@@ -11,6 +11,10 @@ use hashbrown::HashTable;
 
 use crate::base::key::Key;
 
+/// Names that are remembered when their component goes; a component that registers ever new ones
+/// must not fill the memory.
+pub const REMEMBERED_MAX: usize = 1024;
+
 /// A component's stream, as far as senders need it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Service {
@@ -33,6 +37,8 @@ pub struct Name {
     pub name: Box<str>,
     /// What `session::table::Table::hash` says of it: the same on every shard.
     pub hash: u64,
+    /// It is below a served host: without its component it is nobody else's, and not looked for.
+    pub is_ours: bool,
 }
 
 /// Names that lead to one component from now on.
@@ -79,8 +85,9 @@ pub enum Word {
 
 struct Named {
     name: Name,
-    /// None: reserved for a component that is not here.
+    /// None: the component is not here.
     service: Option<Service>,
+    /// Kept for a component, also while there is none.
     reserved: bool,
 }
 
@@ -99,6 +106,7 @@ pub enum Known<'a> {
 #[derive(Default)]
 pub struct Services {
     names: HashTable<Named>,
+    remembered: usize,
 }
 
 impl Services {
@@ -155,9 +163,14 @@ impl Services {
     }
 
     fn remove_where(&mut self, of: impl Fn(&Service) -> bool) {
+        let remembered = &mut self.remembered;
         self.names.retain(|named| {
             if named.service.as_ref().is_some_and(&of) {
                 named.service = None;
+                if named.name.is_ours && !named.reserved && *remembered < REMEMBERED_MAX {
+                    named.reserved = true;
+                    *remembered += 1;
+                }
             }
             named.service.is_some() || named.reserved
         });
@@ -167,7 +180,7 @@ impl Services {
         self.names
             .entry(
                 name.hash,
-                |named| named.name == *name,
+                |named| named.name.name == name.name,
                 |named| named.name.hash,
             )
             .or_insert_with(|| Named {
@@ -192,6 +205,7 @@ mod tests {
         Name {
             name: text.into(),
             hash,
+            is_ours: false,
         }
     }
 
@@ -230,6 +244,21 @@ mod tests {
         services.remove(2);
         assert_eq!(services.iter().count(), 0);
         assert_eq!(services.find(name("a.x").hash, "a.x"), Known::Nothing);
+    }
+
+    #[test]
+    fn a_name_below_a_host_is_remembered() {
+        let mut services = Services::default();
+        for number in 0..2 * REMEMBERED_MAX as u64 {
+            let text = format!("{number}.x");
+            let mut entry = entry(&[&text], number);
+            entry.names.iter_mut().for_each(|name| name.is_ours = true);
+            services.enter(&entry);
+            services.remove(number);
+        }
+        let known = |text: &str| services.find(name(text).hash, text);
+        assert_eq!(known("0.x"), Known::Absent);
+        assert_eq!(known(&format!("{}.x", REMEMBERED_MAX + 1)), Known::Nothing);
     }
 
     #[test]

@@ -36,6 +36,7 @@ fn name(text: &str) -> Name {
     Name {
         name: text.into(),
         hash: u64::from(text.as_bytes()[0]).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        is_ours: false,
     }
 }
 

@@ -1,6 +1,8 @@
 """A slixmpp component, and one that sends back what it gets."""
 
 import asyncio
+import hashlib
+import re
 
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
@@ -53,3 +55,20 @@ class Echo(Component):
     def on_message(self, message):
         if message["type"] in ("chat", "normal"):
             message.reply(message["body"]).send()
+
+
+def shake_hands(wire, name, secret):
+    """Makes a component of a socket."""
+    wire.send(
+        f"<stream:stream to='{name}' xmlns='jabber:component:accept' "
+        "xmlns:stream='http://etherx.jabber.org/streams'>"
+    )
+    stream_id = re.search(r" id='([^']+)'", wire.until_tag("stream:stream"))[1]
+    digits = hashlib.sha1((stream_id + secret).encode()).hexdigest()
+    wire.send(f"<handshake>{digits}</handshake>")
+    wire.until("<handshake/>")
+
+
+def messages_in(text):
+    """The ids of the whole messages in what a component read."""
+    return re.findall(r"<message[^>]* id=['\"](m\d+)['\"].*?</message>", text)

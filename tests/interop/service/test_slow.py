@@ -1,11 +1,10 @@
 """A component that does not read is cut at `outbound_buffer`; nothing that it was owed is lost."""
 
 import asyncio
-import hashlib
-import re
 
 import pytest
 
+from harness.component import messages_in, shake_hands
 from harness.listener import Listener
 from harness.meerkat import DOMAIN
 from harness.wire import Wire
@@ -14,10 +13,6 @@ SECRET = "a secret of the component"
 NAME = f"slow.{DOMAIN}"
 MESSAGES = 3_000
 BODY = "x" * 1_000
-HEADER = (
-    f"<stream:stream to='{NAME}' xmlns='jabber:component:accept' "
-    "xmlns:stream='http://etherx.jabber.org/streams'>"
-)
 
 
 @pytest.mark.timeout(90)
@@ -29,11 +24,7 @@ async def test_what_a_slow_component_is_owed_comes_back(start_server, connect, c
     wire = closing(Wire(service.address, receive_buffer=4096))
     if tls:
         wire.secure(server.certificate.context())
-    wire.send(HEADER)
-    stream_id = re.search(r" id='([^']+)'", wire.until_tag("stream:stream"))[1]
-    digits = hashlib.sha1((stream_id + SECRET).encode()).hexdigest()
-    wire.send(f"<handshake>{digits}</handshake>")
-    await asyncio.to_thread(wire.until, "<handshake/>")
+    await asyncio.to_thread(shake_hands, wire, NAME, SECRET)
     client = await connect(server, "juliet", "secret")
     for number in range(MESSAGES):
         message = client.make_message(f"bot@{NAME}", f"{number}:{BODY}", mtype="chat")
@@ -50,7 +41,7 @@ async def test_what_a_slow_component_is_owed_comes_back(start_server, connect, c
         await take()
     # The kernel still holds what it took for the component before that was cut.
     read = await asyncio.to_thread(wire.to_end)
-    seen = re.findall(r"<message[^>]* id=['\"](m\d+)['\"].*?</message>", read)
+    seen = messages_in(read)
     whole = {f"m{number}" for number in range(MESSAGES)}
     while whole - set(seen) - set(returned):
         # Nothing is lost: what is missing is on its way, or this ends in a timeout.
