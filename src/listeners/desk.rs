@@ -160,8 +160,18 @@ impl Outbox for Desk {
         let now_ms = self.now_ms;
         let found = self.links.get_mut(hash, local, remote);
         if let Some(State::Ready(key)) = found.map(|link| link.state) {
-            let out = self.output(key, bytes);
-            return out.ok_or(StanzaCondition::RemoteServerTimeout);
+            if bytes > self.largest(key) / 2 {
+                return Err(StanzaCondition::PolicyViolation);
+            }
+            // All our users share the stream: what one of them writes faster than the peer reads comes
+            // back to that one. A peer that reads nothing at all is cut when it has stalled.
+            let before = std::mem::replace(&mut self.spares, true);
+            let has_room = self.output(key, bytes).is_some();
+            self.spares = before;
+            return match self.slab.get_mut(key) {
+                Some(connection) if has_room => Ok(&mut connection.out),
+                Some(_) | None => Err(StanzaCondition::ResourceConstraint),
+            };
         }
         if !self.settings.config.s2s_of(local).allows(remote) {
             return Err(StanzaCondition::RemoteServerNotFound);

@@ -29,6 +29,8 @@ use crate::proto::sasl::Mechanism;
 use crate::route::hosts::Hosts;
 use crate::xml::scan::Limits;
 
+/// Bytes of one element on a connection that we have opened: features and answers, no stanzas.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that wait for one server that we have connected to: as for a listener's peers.
 const OUTGOING_BUFFER_BYTES: usize = 4 << 20;
 
@@ -263,9 +265,10 @@ impl Listener {
     /// What holds for connections that we open to other servers, with the defaults of listeners.
     fn outgoing(config: &Config) -> Self {
         let outgoing = &config.s2s.outgoing;
-        let most = config.runtime.partial_stanza_memory as usize;
         let stanza = outgoing.max_stanza_size.finite();
-        let stanza = stanza.map_or(most, |bytes| most.min(bytes as usize));
+        let stanza = stanza.map_or(ANSWER_BYTES_MAX, |bytes| {
+            ANSWER_BYTES_MAX.min(usize::try_from(bytes).unwrap_or(usize::MAX))
+        });
         let limits = Limits {
             stanza_bytes_max: stanza,
             ..Limits::default()

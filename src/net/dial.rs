@@ -26,6 +26,10 @@ use crate::runtime::background::Tasks;
 /// Head start of an address before the next is tried beside it (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// Time for everything: lookups that nobody answers, and all targets. Whoever wrote to the domain waits
+/// for it.
+const DIAL_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// A place that the operator has named for a domain.
 #[derive(Clone, Copy, Debug)]
 pub struct Override {
@@ -114,7 +118,10 @@ impl Dialler {
     ) -> Result<(), Busy> {
         let work = Arc::clone(&self.work);
         let domain: Box<str> = domain.into();
-        let task = async move { work.dial(&domain, rest).await };
+        let task = async move {
+            let dialled = timeout(DIAL_TIME_MAX, work.dial(&domain, rest)).await;
+            dialled.unwrap_or(Err(DialError::Unreachable))
+        };
         self.tasks.run(task, |result| {
             reply(result.unwrap_or(Err(DialError::Unreachable)));
         })

@@ -30,6 +30,9 @@ pub const ASKED_MAX: usize = 64;
 /// How long a question about a key may take, in milliseconds. The whole way to the domain's server
 /// lies in it: lookup, connection, TLS.
 pub const ASK_MS: u64 = 30_000;
+/// The least pause before somebody's question leads to the next attempt, in milliseconds: claims of
+/// strangers must not have us knock at a third server's door all the time.
+pub const ASK_PAUSE_MS: u64 = 500;
 /// The first pause after a failure, in milliseconds; it doubles from there.
 const RETRY_FIRST_MS: u64 = 1_000;
 
@@ -76,6 +79,8 @@ pub struct Link {
     pub queue: Vec<u8>,
     /// Questions about keys that are not answered.
     pub asked: Vec<Asked>,
+    /// When the last attempt failed. Milliseconds.
+    pub failed_ms: u64,
     /// Attempts that have failed since the last that has not.
     pub failures: u32,
     /// Where to try next if the connection turns out to be no use.
@@ -94,6 +99,7 @@ impl Link {
             state: State::Idle,
             queue: Vec::new(),
             asked: Vec::new(),
+            failed_ms: 0,
             failures: 0,
             rest: Vec::new(),
             without_external: false,

@@ -11,6 +11,7 @@ use crate::listeners::mail::Note;
 use crate::listeners::s2s::Letter;
 use crate::listeners::s2s::incoming::is_certified;
 use crate::listeners::s2s::links::ASK_MS;
+use crate::listeners::s2s::links::ASK_PAUSE_MS;
 use crate::listeners::s2s::links::ASKED_MAX;
 use crate::listeners::s2s::links::Asked;
 use crate::listeners::s2s::links::CONNECTING_MAX;
@@ -85,7 +86,9 @@ impl Shard {
                 // Whoever has not been answered by now has given up.
                 let is_late = |asked: &mut Asked| now_ms >= asked.since_ms + ASK_MS;
                 refused.extend(link.asked.extract_if(.., is_late));
-                link.asked.len() < ASKED_MAX
+                let has_failed = matches!(link.state, State::Failed(..));
+                let is_early = has_failed && now_ms < link.failed_ms + ASK_PAUSE_MS;
+                link.asked.len() < ASKED_MAX && !is_early
             }
         };
         let asked = Asked {
@@ -553,6 +556,7 @@ impl Shard {
         link.failures = link.failures.saturating_add(1);
         let until_ms = now_ms + pause_ms(link.failures, longest_ms, pair);
         link.state = State::Failed(until_ms, condition);
+        link.failed_ms = now_ms;
         link.without_external = false;
         let asked = std::mem::take(&mut link.asked);
         for asked in asked {

@@ -7,6 +7,7 @@ write at once, so that it is the servers that are measured and not their sleep.
 import pytest
 
 from harness import wire
+from harness.meerkat import binary
 from harness.wire import Wire
 
 BURST = 500
@@ -61,5 +62,5 @@ def test_a_message_costs_a_fraction(federation, closing):
     ours, theirs = near.cpu_seconds() - before[0], far.cpu_seconds() - before[1]
     messages = 2 * ROUNDS * BURST
     print(f"{messages} messages: meerkat {ours / messages * 1e6:.1f} us each, Prosody {theirs / messages * 1e6:.1f} us")
-    # The figures are in benches/record; here only what no noise can hide.
-    assert ours < theirs / 8
+    # The figures are in benches/record; here only what no noise can hide, and less of a debug build.
+    assert ours < theirs / (8 if "release" in binary().parts else 1)
