@@ -163,6 +163,7 @@ impl Shard {
         let stop = (self.stop_by_ms > 0).then_some(self.stop_by_ms);
         let due_ms = accepts
             .chain(self.wheel.next_deadline())
+            .chain(self.desk.links.next_due_ms())
             .chain(stop)
             .min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)))

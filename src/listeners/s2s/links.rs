@@ -127,6 +127,8 @@ pub struct Links {
     table: HashTable<Link>,
     /// Links that want something, in the order in which they began to.
     wanting: Vec<Name>,
+    /// Links that will want something, each once, with the time from which on.
+    delayed: Vec<(u64, Name)>,
     /// Bytes in all queues.
     queued: usize,
     /// Links that are being connected.
@@ -184,6 +186,30 @@ impl Links {
             }
         }
         names
+    }
+
+    /// The link has something to do, but not before that time.
+    pub fn want_later(&mut self, due_ms: u64, name: &Name) {
+        if !self.delayed.iter().any(|(_, delayed)| delayed == name) {
+            self.delayed.push((due_ms, name.clone()));
+        }
+    }
+
+    /// When the first link will want something.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.delayed.iter().map(|(due_ms, _)| *due_ms).min()
+    }
+
+    /// Links whose time has come want something now.
+    pub fn wake(&mut self, now_ms: u64) {
+        if self.delayed.is_empty() {
+            return;
+        }
+        let is_due = |(due_ms, _): &mut (u64, Name)| *due_ms <= now_ms;
+        let due: Vec<_> = self.delayed.extract_if(.., is_due).collect();
+        for (_, (hash, pair)) in due {
+            self.want(hash, &pair.local, &pair.remote);
+        }
     }
 
     /// True when a link has something to do.
@@ -259,6 +285,21 @@ mod tests {
             assert!((whole * 3 / 4..=whole).contains(pause), "{pauses:?}");
         }
         assert!(pause_ms(u32::MAX, u64::MAX, &pair) > 700_000);
+    }
+
+    #[test]
+    fn some_links_want_something_later() {
+        let mut links = Links::default();
+        let name = (7, Pair::new("a", "b"));
+        assert!(links.find_or_make(0, 7, "a", "b").is_some());
+        links.want_later(20, &name);
+        links.want_later(30, &name);
+        assert_eq!(links.next_due_ms(), Some(20));
+        links.wake(19);
+        assert!(!links.wants());
+        links.wake(20);
+        assert_eq!(links.take_wanting(), [name]);
+        assert_eq!(links.next_due_ms(), None);
     }
 
     #[test]

@@ -50,6 +50,7 @@ const LOSSES_MAX: u32 = 3;
 impl Shard {
     /// Links get what they want: a connection, a stream that is used, an answer.
     pub(in crate::listeners) fn run_links(&mut self, ring: &mut Ring) {
+        self.desk.links.wake(self.desk.now_ms);
         while self.desk.links.wants() || !self.letters.is_empty() {
             for letter in std::mem::take(&mut self.letters) {
                 self.open_letter(ring, letter);
@@ -86,9 +87,7 @@ impl Shard {
                 // Whoever has not been answered by now has given up.
                 let is_late = |asked: &mut Asked| now_ms >= asked.since_ms + ASK_MS;
                 refused.extend(link.asked.extract_if(.., is_late));
-                let has_failed = matches!(link.state, State::Failed(..));
-                let is_early = has_failed && now_ms < link.failed_ms + ASK_PAUSE_MS;
-                link.asked.len() < ASKED_MAX && !is_early
+                link.asked.len() < ASKED_MAX
             }
         };
         let asked = Asked {
@@ -100,10 +99,6 @@ impl Shard {
         };
         if room && let Some(link) = self.desk.links.get_mut(hash, &local, &remote) {
             link.asked.push(asked);
-            // A server that connects to us is there, whatever we found out before.
-            if matches!(link.state, State::Failed(..)) {
-                link.state = State::Idle;
-            }
             self.desk.links.want(hash, &local, &remote);
         } else {
             refused.push(asked);
@@ -141,6 +136,15 @@ impl Shard {
                 self.dial(name, None);
             }
             State::Opening(key) | State::Ready(key) => self.use_stream(ring, key, name),
+            // A server that connects to us is there, whatever we found out before.
+            State::Failed(..) if !link.asked.is_empty() => {
+                let due_ms = link.failed_ms + ASK_PAUSE_MS;
+                if self.desk.now_ms < due_ms {
+                    self.desk.links.want_later(due_ms, name);
+                } else {
+                    self.dial(name, None);
+                }
+            }
             State::Idle | State::Dialling(_) | State::Failed(..) => {}
         }
     }

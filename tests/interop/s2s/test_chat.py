@@ -26,9 +26,9 @@ async def test_messages_both_ways(federation, connect, kind, proof):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", ["prosody", "ejabberd"])
-async def test_questions_presence_and_rooms(federation, connect, kind):
-    near, far = federation(kind, "certificate")
+@pytest.mark.parametrize(("kind", "proof"), PEERS)
+async def test_questions_presence_and_rooms(federation, connect, kind, proof):
+    near, far = federation(kind, proof)
     romeo = await connect(near, "romeo", "secret")
     juliet = await connect(far, "juliet", "secret")
     for plugin in ("xep_0030", "xep_0045", "xep_0092", "xep_0199"):
@@ -104,9 +104,9 @@ async def test_one_who_is_allowed(federation, connect):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("kind", ["prosody", "ejabberd"])
-async def test_the_other_server_is_started_again(federation, connect, kind):
-    near, far = federation(kind, "certificate")
+@pytest.mark.parametrize(("kind", "proof"), PEERS)
+async def test_the_other_server_is_started_again(federation, connect, kind, proof):
+    near, far = federation(kind, proof)
     romeo = await connect(near, "romeo", "secret")
     juliet = await connect(far, "juliet", "secret")
     romeo.say(juliet.boundjid.full, "before")
