@@ -159,6 +159,14 @@ impl Outbox for Desk {
     ) -> Result<&mut Vec<u8>, StanzaCondition> {
         let now_ms = self.now_ms;
         let found = self.links.get_mut(hash, local, remote);
+        if let Some(link) = found
+            && let State::Ready(key) | State::Opening(key) = link.state
+            && self.slab.get(key).is_none()
+        {
+            // Its connection ended by a fault of ours, which tells nobody.
+            link.state = State::Idle;
+        }
+        let found = self.links.get_mut(hash, local, remote);
         if let Some(State::Ready(key)) = found.map(|link| link.state) {
             if bytes > self.largest(key) / 2 {
                 return Err(StanzaCondition::PolicyViolation);

@@ -173,14 +173,9 @@ impl Shard {
                 asked.question.write(&mut out);
             }
         }
-        let ready = outbound.ready().is_some();
         if !out.is_empty() {
             self.write_or_cut(key, out);
             self.outgoing_step(key);
-        }
-        if ready {
-            let queue = self.desk.links.take_queue(name);
-            self.write_or_cut(key, queue);
         }
         self.run_ends(ring);
     }
@@ -461,6 +456,9 @@ impl Shard {
         tracing::info!(
             local = %pair.local, remote = %pair.remote, proof = proof.label(), "stream to a server"
         );
+        // What has waited goes first: from now on stanzas are written to the stream itself.
+        let queue = self.desk.links.take_queue(name);
+        self.write_or_cut(key, queue);
         self.desk.links.want(*hash, &pair.local, &pair.remote);
         self.outgoing_step(key);
     }
