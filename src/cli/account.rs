@@ -207,6 +207,7 @@ fn done(response: &Response, otherwise: impl FnOnce() -> Failure) -> Result<(), 
         | Response::Credentials(_)
         | Response::Data(_)
         | Response::Exists(_)
+        | Response::Offline(_)
         | Response::Page(_) => Err(unexpected()),
     }
 }

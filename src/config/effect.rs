@@ -38,7 +38,8 @@ const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field
 const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
 const IN_ORDER: &str = "requests are served in the order in which they come";
 const OWN_STORE: &str = "the server's store is its own";
-const NO_OFFLINE: &str = "nothing is kept for who is not there";
+const NO_WELCOME: &str = "new users are not written to";
+const ONE_STORE: &str = "there is one store, and it keeps rosters as it does";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
@@ -107,6 +108,9 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_disco.server_info", Works),
     ("modules.mod_disco.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_last", Works),
+    ("modules.mod_offline", Works),
+    ("modules.mod_offline.access_max_user_messages", Works),
+    ("modules.mod_offline.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_ping", Works),
     ("modules.mod_ping.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_presence", Works),
@@ -116,8 +120,11 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_register.ip_access", Works),
     ("modules.mod_register.password_strength", Works),
     ("modules.mod_register.registration_watchers", Works),
-    ("modules.mod_register.welcome_message", Nothing(NO_OFFLINE)),
+    ("modules.mod_register.welcome_message", Nothing(NO_WELCOME)),
     ("modules.mod_register.*", Nothing(NOT_IMPLEMENTED)),
+    ("modules.mod_roster", Works),
+    ("modules.mod_roster.versioning", Works),
+    ("modules.mod_roster.*", Nothing(ONE_STORE)),
     ("modules.mod_time", Works),
     ("modules.mod_vcard", Works),
     ("modules.mod_vcard.*", Nothing(NO_SEARCH)),

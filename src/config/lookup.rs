@@ -13,6 +13,9 @@ use super::modules::Modules;
 use super::s2s::S2s;
 use super::values::Bound;
 
+/// Messages that are kept for one user where the rule of `mod_offline` gives no number.
+pub(super) const MESSAGES_UNWRITTEN: u64 = 100;
+
 /// Sessions of one user where the rule `max_user_sessions` gives no number.
 pub const SESSIONS_UNWRITTEN: u64 = 10;
 
@@ -100,6 +103,16 @@ impl Config {
             },
         };
         self.shapers.get(name).map(|shaper| shaper.max_rate)
+    }
+
+    /// How many messages may wait for `who`: the rule that `mod_offline` names.
+    #[must_use]
+    pub fn kept_most(&self, rule: &str, host: &str, who: Who<'_>) -> u64 {
+        match self.grant(rule, host, who) {
+            Some(Granted::Number(number)) => *number,
+            Some(Granted::Word(word)) if word == "infinity" => u64::MAX,
+            Some(Granted::Word(_)) | None => MESSAGES_UNWRITTEN,
+        }
     }
 
     /// How many sessions `who` may have at once: the rule `max_user_sessions`.

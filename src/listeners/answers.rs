@@ -18,6 +18,7 @@ use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::modules;
 use crate::modules::Asked;
+use crate::modules::Topic;
 use crate::modules::answer;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Negotiation;
@@ -32,7 +33,6 @@ use crate::store::AccountId;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
-use crate::store::data::DataRequest;
 
 /// Questions of one shard's modules that wait for the store at a time; beyond it the client is told
 /// to come again. Question and answer have 256 KiB at most each, so they take 128 MiB at the worst.
@@ -242,14 +242,22 @@ impl Shard {
                     target: asked.target,
                     address: None,
                 }),
-                Asked::Data(request, waiting) => self.ask_data(request, waiting),
+                Asked::Data(request, waiting) => self.ask_data(Request::Data(request), waiting),
+                Asked::Offline(request, waiting) => {
+                    self.ask_data(Request::Offline(request), waiting);
+                }
             }
         }
     }
 
     /// Asks about what belongs to an account; the answer comes back as a note.
-    fn ask_data(&mut self, request: DataRequest, waiting: modules::Waiting) {
-        if self.questions >= QUESTIONS_MAX {
+    fn ask_data(&mut self, request: Request, waiting: modules::Waiting) {
+        // What is small, or nobody could repeat, has the store's own bound.
+        let is_bounded = !matches!(
+            waiting.topic,
+            Topic::Kept(_) | Topic::Sent | Topic::Roster(_) | Topic::RosterLoad
+        );
+        if is_bounded && self.questions >= QUESTIONS_MAX {
             return answer::answered(&mut self.scene(), &waiting, Err(StoreError::Locked));
         }
         self.questions += 1;
@@ -259,7 +267,7 @@ impl Shard {
             // The inbox has room for every request that the store can hold.
             let _ = outside.send(Note::Data(Box::new(waiting), result));
         });
-        if self.store.submit(Request::Data(request), reply).is_err() {
+        if self.store.submit(request, reply).is_err() {
             let _ = self
                 .outside
                 .send(Note::Data(Box::new(busy), Err(StoreError::Locked)));
@@ -268,14 +276,9 @@ impl Shard {
 
     fn data(&mut self, waiting: &modules::Waiting, result: Result<Response, StoreError>) {
         self.questions = self.questions.saturating_sub(1);
-        let result = match result {
-            Ok(Response::Data(response)) => Ok(response),
-            Ok(_) => Err(StoreError::Stopped),
-            Err(error) => {
-                tracing::error!(%error, "the store did not answer a module");
-                Err(error)
-            }
-        };
+        if let Err(error) = &result {
+            tracing::error!(%error, "the store did not answer a module");
+        }
         answer::answered(&mut self.scene(), waiting, result);
     }
 }

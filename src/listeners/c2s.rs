@@ -21,6 +21,7 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::carry;
 use crate::modules::presence;
+use crate::modules::roster;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Found as Element;
 use crate::proto::c2s::negotiate::Negotiation;
@@ -34,6 +35,7 @@ use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::route::owner;
 use crate::session::blocklist::Blocklist;
+use crate::session::rosters::Wish;
 use crate::session::table::Session as Replaced;
 use crate::store::AccountId;
 use crate::store::Request;
@@ -367,15 +369,23 @@ impl Shard {
         self.listen_on(ring, key);
     }
 
-    /// Before anything can reach a user's first session, it must be known whom the user blocks.
+    /// Before anything can reach a user's first session, the contacts must be known, and whom the
+    /// user blocks.
     fn bind_here(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
         let modules = self.facts.modules_of(user.domain());
         let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
+        let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
         let hash = self.sessions.hash(user.bare());
         let is_here = self.sessions.user(hash, user.bare()).is_some();
-        let (true, false, Some(id)) = (has_blocking, is_here, AccountId::of(user)) else {
+        let (true, false, Some(id)) = (has_blocking || has_roster, is_here, AccountId::of(user))
+        else {
             return self.bind_now(ring, key, user, resource);
         };
+        if has_roster && self.sessions.wish_roster(user.bare(), None) == Wish::Ask {
+            roster::load(&mut self.scene(), user.bare());
+        }
+        // The store answers in order, so the roster is here when this answer is.
+        self.run_asked();
         let area = Area::Blocked;
         let request = Request::Data(DataRequest::All { id, area });
         let opening = Box::new((user.clone(), resource.map(Box::from)));
@@ -385,6 +395,7 @@ impl Shard {
             let _ = outside.send(Note::Opening(key, opening, result));
         });
         if self.store.submit(request, reply).is_err() {
+            self.sessions.release_roster(user.bare());
             return self.bound(ring, key, Err(StanzaCondition::ResourceConstraint));
         }
         if let Some(connection) = self.desk.slab.get_mut(key) {
@@ -392,7 +403,7 @@ impl Shard {
         }
     }
 
-    /// Whom the user blocks is known, and the session opens.
+    /// What must be known of the user is known, and the session opens.
     pub(super) fn opening(
         &mut self,
         ring: &mut Ring,
@@ -403,17 +414,26 @@ impl Shard {
         let negotiates = |stage: &Stage| matches!(stage, Stage::Negotiating(_));
         let connection = self.desk.slab.get(key);
         if !connection.is_some_and(|connection| negotiates(&connection.stage)) {
-            return;
+            return self.sessions.release_roster(user.bare());
         }
-        if let Ok(Response::Data(DataResponse::Things(things))) = result {
+        let modules = self.facts.modules_of(user.domain());
+        let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
+        let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
+        let knows = !has_roster || self.sessions.roster(user.bare()).is_some();
+        if let Ok(Response::Data(DataResponse::Things(things))) = result
+            && knows
+        {
             self.bind_now(ring, key, &user, resource.as_deref());
-            let names = things.into_iter().map(|(name, _)| name);
-            self.sessions
-                .change_blocked(user.bare(), |list| *list = Blocklist::new(names));
+            if has_blocking {
+                let names = things.into_iter().map(|(name, _)| name);
+                self.sessions
+                    .change_blocked(user.bare(), |list| *list = Blocklist::new(names));
+            }
         } else {
             tracing::error!("the store did not answer an opening session");
             self.bound(ring, key, Err(StanzaCondition::InternalServerError));
         }
+        self.sessions.release_roster(user.bare());
         self.feed(ring, key, &[]);
         self.listen_on(ring, key);
     }

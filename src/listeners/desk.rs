@@ -196,6 +196,16 @@ impl Outbox for Desk {
         self.links.queue(hash, local, remote, bytes).ok_or(full)
     }
 
+    fn unsent(&self, key: Key) -> Option<usize> {
+        let connection = self.slab.get(key)?;
+        let tls = connection.tls.as_ref().map_or(0, |tls| tls.send.len());
+        Some(connection.outbound_bytes() + tls)
+    }
+
+    fn kept_most(&self, rule: &str, who: Who<'_>) -> u64 {
+        self.settings.config.kept_most(rule, who.domain, who)
+    }
+
     fn allows(&self, rule: &str, who: Who<'_>) -> bool {
         self.settings.config.allows(rule, who.domain, who)
     }

@@ -15,6 +15,7 @@ use crate::listeners::mail::Handover;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Moved;
 use crate::listeners::shard::Shard;
+use crate::modules::offline;
 use crate::modules::pipeline::arrive;
 use crate::net::ring::Buffers;
 use crate::net::ring::Event;
@@ -64,6 +65,7 @@ impl Shard {
                 self.event(&mut ring, &mut buffers, event);
             }
             self.read_mail(&mut ring);
+            self.run_flushes();
             self.run_asked();
             self.run_links(&mut ring);
             self.run_movers();
@@ -258,6 +260,13 @@ impl Shard {
     fn next_shard(&mut self, shards: usize) -> usize {
         self.spread_next = (self.spread_next + 1) % shards.max(1);
         self.spread_next
+    }
+
+    /// Kept messages whose predecessors the sockets have taken.
+    fn run_flushes(&mut self) {
+        if !self.sessions.flushes.is_empty() {
+            offline::proceed(&mut self.scene());
+        }
     }
 
     fn read_mail(&mut self, ring: &mut Ring) {

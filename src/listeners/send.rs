@@ -5,7 +5,7 @@ use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::shard::Shard;
-use crate::modules::bounce;
+use crate::modules::offline;
 use crate::net::ring::Ring;
 use crate::net::tls::record;
 use crate::proto::ns;
@@ -13,7 +13,6 @@ use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
 use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
-use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::websocket;
 use crate::xml::scan::Found;
 use crate::xml::scan::Limits;
@@ -261,8 +260,7 @@ impl Shard {
                 && at + end > taken
                 && is_owed(stanza.kind)
             {
-                let condition = StanzaCondition::ServiceUnavailable;
-                bounce::bounce(&mut self.scene(), bytes, stanza.kind, condition);
+                offline::give_back(&mut self.scene(), bytes, stanza.kind);
             }
             at += end;
         }

@@ -12,6 +12,7 @@ use crate::base::address_limits::AddressLimits;
 use crate::base::address_pauses::AddressPauses;
 use crate::config::Cidr;
 use crate::config::Config;
+use crate::config::Modules;
 use crate::config::listen::Common;
 use crate::config::listen::Http;
 use crate::config::listen::Listener as Configured;
@@ -25,6 +26,7 @@ use crate::modules::caps;
 use crate::net::gate::Gate;
 use crate::net::tls::TlsServer;
 use crate::proto::c2s::features::Offer;
+use crate::proto::ns;
 use crate::proto::sasl::Mechanism;
 use crate::route::hosts::Hosts;
 use crate::xml::scan::Limits;
@@ -506,7 +508,7 @@ fn offers(
             HostOffer {
                 plain_withheld: far.plain_withheld,
                 registration: config.modules_of(&host.value).mod_register.is_some(),
-                capabilities: caps::stream_feature(config.modules_of(&host.value)),
+                capabilities: stream_features(config.modules_of(&host.value)),
                 clear_here: rules.offer(&channel(false, true)).mechanisms,
                 clear: far.mechanisms,
                 secure: rules.offer(&channel(true, false)).mechanisms,
@@ -514,4 +516,16 @@ fn offers(
             }
         })
         .collect()
+}
+
+/// What the stream's features of a host say to whoever has logged in.
+fn stream_features(modules: &Modules) -> Option<String> {
+    let mut features = caps::stream_feature(modules).unwrap_or_default();
+    if let Some(roster) = &modules.mod_roster {
+        features.push_str(&format!("<sub xmlns='{}'/>", ns::PRE_APPROVAL));
+        if roster.versioning {
+            features.push_str(&format!("<ver xmlns='{}'/>", ns::ROSTER_VERSIONS));
+        }
+    }
+    (!features.is_empty()).then_some(features)
 }

@@ -14,12 +14,15 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::blocking;
 use crate::modules::bounce;
+use crate::modules::offline;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::answer_to;
 use crate::modules::pipeline::refuse;
 use crate::modules::private;
+use crate::modules::roster;
+use crate::modules::subscription;
 use crate::modules::vcard;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
@@ -29,6 +32,7 @@ use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::envelope::Envelope;
 use crate::route::envelope::Recipient;
+use crate::store::Response;
 use crate::store::StoreError;
 use crate::store::data::DataResponse;
 use crate::xml::element::Element;
@@ -202,6 +206,10 @@ fn request<O: Outbox>(
 fn perform<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, effect: Effect) -> Answer {
     match effect {
         Effect::Blocklist => blocking::listed(scene, sender),
+        Effect::Roster { known, versions } => {
+            roster::listed(scene, sender, known.as_deref(), versions)
+        }
+        Effect::RosterSet(wanted) => roster::set(scene, sender, wanted),
         Effect::Carbons(on) => {
             scene
                 .sessions
@@ -266,6 +274,34 @@ fn give_answer<O: Outbox>(
 pub fn answered<O: Outbox>(
     scene: &mut Scene<'_, O>,
     waiting: &Waiting,
+    result: Result<Response, StoreError>,
+) {
+    let data = |result| match result {
+        Ok(Response::Data(response)) => Ok(response),
+        Ok(_) => Err(StoreError::Stopped),
+        Err(error) => Err(error),
+    };
+    match &waiting.topic {
+        Topic::Keep { stanza, kind } => offline::kept(scene, stanza, *kind, &result),
+        Topic::Kept(connection) => offline::page(scene, *connection, result),
+        Topic::Sent => {}
+        Topic::Roster(after) => roster::committed(scene, waiting, after, &data(result)),
+        Topic::RosterLoad => {
+            let waited = roster::read(scene, &waiting.from, data(result));
+            subscription::resume(scene, &waiting.from, waited);
+        }
+        Topic::Blocking(_)
+        | Topic::PrivateGet { .. }
+        | Topic::PrivateSet
+        | Topic::VcardGet
+        | Topic::VcardSet => answered_data(scene, waiting, data(result)),
+    }
+}
+
+/// The answer to a request about what belongs to an account.
+fn answered_data<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    waiting: &Waiting,
     result: Result<DataResponse, StoreError>,
 ) {
     let answer = match (result, &waiting.topic) {
@@ -276,6 +312,8 @@ pub fn answered<O: Outbox>(
         (Err(_), _) => Answer::Error(StanzaCondition::InternalServerError, ""),
         (Ok(response), Topic::PrivateGet { unset }) => private::got(unset, response),
         (Ok(response), Topic::PrivateSet) => private::kept(&response),
+        (Ok(_), Topic::Keep { .. } | Topic::Kept(_) | Topic::Sent) => return,
+        (Ok(_), Topic::Roster(_) | Topic::RosterLoad) => return,
         (Ok(response), Topic::VcardGet) => vcard::got(response),
         (Ok(response), Topic::VcardSet) => vcard::kept(&response),
     };

@@ -323,7 +323,7 @@ pub fn screen(user: &User, kind: Type, write: &impl Fn(&mut Vec<u8>)) -> Screen 
 }
 
 /// The prepared address in `from` of a stanza that is relayed.
-fn sender_of(stanza: &[u8]) -> Option<String> {
+pub fn sender_of(stanza: &[u8]) -> Option<String> {
     let limits = Limits {
         stanza_bytes_max: usize::MAX,
         ..Limits::default()

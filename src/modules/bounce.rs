@@ -91,27 +91,57 @@ pub fn send_sized<O: Outbox>(
         return;
     };
     let bare = parts.bare();
-    let node = parts.node.is_some().then_some(&*bare);
+    let (node, resource) = (parts.node.is_some(), parts.resource.as_deref());
+    send_parts(
+        scene,
+        from,
+        (&bare, node, &parts.domain, resource),
+        kind,
+        room,
+        write,
+    );
+}
+
+/// The same to a prepared bare JID, which is not read anew.
+pub fn send_prepared<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    (from, bare): (&str, &str),
+    kind: Type,
+    room: usize,
+    write: impl Fn(&mut Vec<u8>),
+) {
+    let (node, domain) = match bare.split_once('@') {
+        Some((_, domain)) => (true, domain),
+        None => (false, bare),
+    };
+    send_parts(scene, from, (bare, node, domain, None), kind, room, write);
+}
+
+fn send_parts<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    from: &str,
+    (bare, node, domain, resource): (&str, bool, &str, Option<&str>),
+    kind: Type,
+    room: usize,
+    write: impl Fn(&mut Vec<u8>),
+) {
+    let node = node.then_some(bare);
     let hash = |text: &str| scene.sessions.hash(text);
-    let (owner, to) = match route(scene.hosts, scene.services, &parts.domain, node, hash) {
-        Destination::Account { owner, hash } => {
-            let resource = parts.resource.as_deref();
-            let bare = &bare;
-            (
-                owner,
-                Recipient::Account {
-                    hash,
-                    bare,
-                    resource,
-                },
-            )
-        }
+    let (owner, to) = match route(scene.hosts, scene.services, domain, node, hash) {
+        Destination::Account { owner, hash } => (
+            owner,
+            Recipient::Account {
+                hash,
+                bare,
+                resource,
+            },
+        ),
         Destination::Service(service) => (service.owner, Recipient::Peer(service.connection)),
         Destination::Remote { owner, hash } => {
             let Ok(from) = crate::jid::parse(from) else {
                 return;
             };
-            let (local, remote) = (&*from.domain, &*parts.domain);
+            let (local, remote) = (&*from.domain, domain);
             let to = Recipient::Domain {
                 hash,
                 local,

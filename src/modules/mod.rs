@@ -13,12 +13,15 @@ pub mod caps;
 pub mod carbons;
 pub mod disco;
 pub mod last;
+pub mod offline;
 pub mod ping;
 pub mod pipeline;
 pub mod presence;
 pub mod private;
 pub mod register;
+pub mod roster;
 pub mod session;
+pub mod subscription;
 pub mod time;
 pub mod vcard;
 pub mod version;
@@ -29,12 +32,14 @@ use crate::base::key::Key;
 use crate::config::Modules;
 use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::IqType;
+use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
 use crate::route::services::Services;
 use crate::session::table::Table;
 use crate::store::AccountId;
 use crate::store::data::DataRequest;
+use crate::store::offline::OfflineRequest;
 use crate::xml::element::Element;
 
 /// What is known about the server while a stanza is handled. Lives on: one shard, one call.
@@ -137,12 +142,21 @@ pub enum Answer {
 }
 
 /// What a request does to the session that makes it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// XEP-0191: it gets the list of whom its user blocks, and from now on its changes.
     Blocklist,
     /// XEP-0280: it wants copies of messages, or no longer.
     Carbons(bool),
+    /// RFC 6121: it gets the roster, and from now on its changes.
+    Roster {
+        /// The version that the client has, if it says so.
+        known: Option<Box<str>>,
+        /// Whether versions are told.
+        versions: bool,
+    },
+    /// RFC 6121: a contact is changed.
+    RosterSet(roster::Wanted),
 }
 
 /// A question to the store, and what its answer is for.
@@ -166,6 +180,21 @@ pub enum Topic {
     },
     /// XEP-0049: elements are kept.
     PrivateSet,
+    /// XEP-0160: a message is kept.
+    Keep {
+        /// The message as it would have been delivered.
+        stanza: Box<[u8]>,
+        /// What it is.
+        kind: Type,
+    },
+    /// XEP-0160: messages for a session that has become available.
+    Kept(Key),
+    /// XEP-0160: messages that were sent are kept no longer.
+    Sent,
+    /// RFC 6121: a change of the roster; what follows from it.
+    Roster(Vec<roster::After>),
+    /// RFC 6121: a roster is read.
+    RosterLoad,
     /// XEP-0054: a vCard was asked for.
     VcardGet,
     /// XEP-0054: the own vCard is kept.
@@ -194,6 +223,8 @@ pub enum Asked {
     Account(AskedAccount),
     /// To read or write what belongs to one.
     Data(DataRequest, Waiting),
+    /// To keep messages for one, or to give them out.
+    Offline(OfflineRequest, Waiting),
 }
 
 /// A request about an account that waits for the store.
@@ -242,9 +273,11 @@ pub const MODULES: &[&Module] = &[
     &carbons::MODULE,
     &disco::MODULE,
     &last::MODULE,
+    &offline::MODULE,
     &ping::MODULE,
     &private::MODULE,
     &register::MODULE,
+    &roster::MODULE,
     &session::MODULE,
     &time::MODULE,
     &vcard::MODULE,

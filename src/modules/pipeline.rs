@@ -14,7 +14,9 @@ use crate::modules::blocking;
 use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::offline;
 use crate::modules::presence;
+use crate::modules::subscription;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::Stanza;
@@ -44,10 +46,18 @@ pub trait Outbox {
     fn largest(&self, connection: Key) -> usize;
     /// The mail for another shard.
     fn mail(&mut self, shard: usize) -> &mut Envelopes;
+    /// Bytes that a connection has still to send; None when it is gone.
+    fn unsent(&self, _connection: Key) -> Option<usize> {
+        None
+    }
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);
     /// A stanza of this kind was written to an output: for whoever counts.
     fn delivered(&mut self, _kind: Type) {}
+    /// How many messages the rule of `[access]` lets be kept for this user.
+    fn kept_most(&self, _rule: &str, _who: Who<'_>) -> u64 {
+        0
+    }
     /// Where to append one stanza of about `bytes` for another server's domain, of the pair ours and
     /// theirs, which this shard owns; `hash` is that of theirs. An error where there is no way.
     fn remote(
@@ -130,6 +140,9 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let node = parts.node.is_some().then_some(&*bare);
     let hash = |text: &str| scene.sessions.hash(text);
     let destination = route(scene.hosts, scene.services, &parts.domain, node, hash);
+    if subscribes(scene, sender, stanza, &bare) {
+        return;
+    }
     if !matches!(destination, Destination::Host)
         && let Type::Presence(kind) = stanza.kind
         && sender.origin == Origin::Session
@@ -188,6 +201,28 @@ fn to_server<O: Outbox>(
     let room = relayed_bytes(stanza, stamp);
     let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::SERVER, out);
     give(scene, owner, to, stanza.kind, room, &write)
+}
+
+/// A session's word about a subscription is its account's matter, and done with.
+fn subscribes<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    sender: &Sender<'_>,
+    stanza: &Stanza<'_>,
+    to: &str,
+) -> bool {
+    let Type::Presence(kind) = stanza.kind else {
+        return false;
+    };
+    let Some(verb) = subscription::verb_of(kind) else {
+        return false;
+    };
+    if sender.origin != Origin::Session || scene.sessions.roster(sender.bare).is_none() {
+        return false;
+    }
+    if let Err(condition) = subscription::sent(scene, sender, stanza, verb, to) {
+        refuse(scene, sender, stanza, condition);
+    }
+    true
 }
 
 /// To a component, if its listener's `access` lets the sender.
@@ -398,6 +433,11 @@ pub fn hand_over<O: Outbox>(
     room: usize,
     write: &impl Fn(&mut Vec<u8>),
 ) -> Outcome {
+    if !scene.sessions.flushes.is_empty()
+        && let Some(outcome) = offline::hold(scene, bare, resource, kind, write)
+    {
+        return outcome;
+    }
     let user = match scene.sessions.user(hash, bare) {
         Some(user) if user.blocked().is_some() => match blocking::screen(user, kind, write) {
             Screen::Pass => Some(user),
@@ -416,8 +456,9 @@ pub fn hand_over<O: Outbox>(
         Delivery::NonNegative => &|session| session.priority.is_some_and(|p| p >= 0),
         Delivery::Available => &|session| session.priority.is_some(),
         Delivery::Account => return Outcome::Account,
-        // No offline store: RFC 6121 section 8.5.2.2.1 then asks for an error.
-        Delivery::Offline | Delivery::Bounce => {
+        Delivery::Offline => return offline::keep(scene, bare, kind, write),
+        Delivery::Subscription => return about_subscription(scene, bare, write),
+        Delivery::Bounce => {
             return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
         }
         Delivery::Drop => return Outcome::Done,
@@ -449,4 +490,21 @@ pub fn hand_over<O: Outbox>(
         (false, false) if bounce::is_silent(kind) => Outcome::Done,
         (false, false) => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
     }
+}
+
+/// The server handles it on behalf of the account.
+fn about_subscription<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    let host = bare.split_once('@').map_or("", |(_, host)| host);
+    let modules = scene.facts.modules_of(host);
+    if modules.is_none_or(|modules| modules.mod_roster.is_none()) {
+        return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
+    }
+    let mut stanza = Vec::new();
+    write(&mut stanza);
+    subscription::received(scene, bare, &stanza);
+    Outcome::Done
 }

@@ -1,12 +1,16 @@
-//! RFC 6121, section 4: presence among the resources of an account, and directed presence.
+//! RFC 6121, section 4: presence to contacts and among the resources of an account, probes, and
+//! directed presence.
 //!
-//! Contacts come with the roster; this file is where their presence will be broadcast.
+//! A broadcast writes one stanza for each contact: into the recipient's output where the contact is
+//! of this shard, into the mail otherwise, which leaves once a turn as one batch for each shard.
 
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::offline;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
+use crate::modules::subscription;
 use crate::proto::ns;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Stanza;
@@ -14,8 +18,9 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
-use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply;
+use crate::session::roster::Item;
+use crate::session::subscription::State;
 use crate::session::table::DIRECTED_MAX;
 use crate::session::table::Session;
 
@@ -55,10 +60,9 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     if stanza.bytes.len() > PRESENCE_BYTES_MAX {
         return refuse_presence(scene, sender, stanza, StanzaCondition::PolicyViolation);
     }
-    let own = reply::attribute(sender.bare);
     let stamp = Stamp {
         from: sender.stamp,
-        to: Some(&own),
+        to: None,
     };
     let mut stamped = Vec::with_capacity(stanza.bytes.len() + 2 * sender.stamp.len() + 16);
     relay(stanza, stamp, &mut stamped);
@@ -70,28 +74,188 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let Some(session) = user.session_mut(sender.resource) else {
         return;
     };
-    let initial = session.priority.is_none();
-    session.priority = Some(priority);
+    let before = session.priority.replace(priority);
+    let others = user.sessions().iter();
+    let wanted_messages = before.is_some_and(|before| before >= 0)
+        || others
+            .filter(|other| &*other.resource != sender.resource)
+            .any(|other| other.priority.is_some_and(|priority| priority >= 0));
     for other in user
         .sessions()
         .iter()
         .filter(|session| session.priority.is_some())
     {
-        if let Some(out) = scene.outbox.output(other.connection, stamped.len()) {
-            out.extend_from_slice(&stamped);
-        }
+        give_presence(scene.outbox, other, &stamped, sender.bare);
         // Who is new learns who else is here.
-        if initial
+        if before.is_none()
             && &*other.resource != sender.resource
             && let Some(presence) = &other.presence
-            && let Some(out) = scene.outbox.output(sender.connection, presence.len())
+            && let Some(new) = user.session(sender.resource)
         {
-            out.extend_from_slice(presence);
+            give_presence(scene.outbox, new, presence, sender.bare);
         }
     }
-    if let Some(session) = user.session_mut(sender.resource) {
+    to_contacts(
+        scene,
+        sender.bare,
+        |state| state.from,
+        available_kind(),
+        &stamped,
+    );
+    if let Some(user) = scene.sessions.user_mut(hash, sender.bare)
+        && let Some(session) = user.session_mut(sender.resource)
+    {
         session.presence = Some(stamped.into_boxed_slice());
     }
+    if before.is_none() {
+        probe_contacts(scene, sender);
+        subscription::remind(scene, sender);
+    }
+    if priority >= 0 && !wanted_messages {
+        offline::begin(scene, sender.connection, sender.bare, sender.resource);
+    }
+}
+
+fn available_kind() -> Type {
+    Type::Presence(PresenceType::Available)
+}
+
+/// A session of the user `bare` gets a presence that has no `to` yet.
+fn give_presence<O: Outbox>(outbox: &mut O, session: &Session, presence: &[u8], bare: &str) {
+    let room = presence.len() + NOTICE_BYTES + bare.len();
+    if let Some(out) = outbox.output(session.connection, room) {
+        addressed(presence, bare, out);
+    }
+}
+
+/// Appends a presence that we have stamped, with a `to`: behind `from`, which comes first.
+fn addressed(presence: &[u8], to: &str, out: &mut Vec<u8>) {
+    let mut quotes = memchr::memchr_iter(b'\'', presence);
+    let at = quotes.nth(1).map_or(0, |quote| quote + 1);
+    let (head, rest) = presence.split_at_checked(at).unwrap_or((presence, &[]));
+    out.extend_from_slice(head);
+    out.extend_from_slice(b" to='");
+    out.extend_from_slice(reply::attribute(to).as_bytes());
+    out.push(b'\'');
+    out.extend_from_slice(rest);
+}
+
+/// A presence without `to` goes to contacts (section 4.4.2), except those whom the user blocks.
+fn to_contacts<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    wanted: impl Fn(State) -> bool,
+    kind: Type,
+    presence: &[u8],
+) {
+    for_contacts(scene, bare, |scene, item| {
+        if wanted(item.state) {
+            let room = presence.len() + NOTICE_BYTES + item.jid.len();
+            bounce::send_prepared(scene, (bare, &item.jid), kind, room, |out| {
+                addressed(presence, &item.jid, out);
+            });
+        }
+    });
+}
+
+/// For each contact whom the user does not block. The roster is lent to `each`: what it leads to
+/// concerns others.
+fn for_contacts<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    mut each: impl FnMut(&mut Scene<'_, O>, &Item),
+) {
+    let hash = scene.sessions.hash(bare);
+    let Some(roster) = scene.sessions.roster_mut(bare).map(std::mem::take) else {
+        return;
+    };
+    let blocked = scene
+        .sessions
+        .user(hash, bare)
+        .and_then(|user| user.blocked())
+        .cloned();
+    for item in roster.items() {
+        if !blocked.as_ref().is_some_and(|list| list.blocks(&item.jid)) {
+            each(scene, item);
+        }
+    }
+    if let Some(place) = scene.sessions.roster_mut(bare) {
+        *place = roster;
+    }
+}
+
+/// Section 4.3.1: asks those whom the user sees how they are.
+fn probe_contacts<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) {
+    let kind = Type::Presence(PresenceType::Probe);
+    let probe = format!("<presence from='{}' type='probe'/>", sender.stamp);
+    to_contacts(scene, sender.bare, |state| state.to, kind, probe.as_bytes());
+}
+
+/// Section 4.3.2: `from` asks how a user of this shard is. Nobody here means no answer: silence is
+/// what the other side assumes anyway, and a thousand contacts who are away would cost a thousand
+/// reads.
+pub fn probed<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, from: &str) {
+    let hash = scene.sessions.hash(bare);
+    let asks = from.split_once('/').map_or(from, |(bare, _)| bare);
+    let Some(user) = scene.sessions.user(hash, bare) else {
+        return;
+    };
+    let Some(roster) = scene.sessions.roster(bare) else {
+        return;
+    };
+    if asks != bare && !roster.state(asks).from {
+        let kind = Type::Presence(PresenceType::Unsubscribed);
+        let (own, to) = (reply::attribute(bare), reply::attribute(asks));
+        let answer = format!("<presence type='unsubscribed' from='{own}' to='{to}'/>");
+        return bounce::send(scene, bare, asks, kind, |out| {
+            out.extend_from_slice(answer.as_bytes());
+        });
+    }
+    let presences = user.sessions().iter();
+    let presences: Vec<Box<[u8]>> = presences
+        .filter(|session| session.priority.is_some())
+        .filter_map(|session| session.presence.clone())
+        .collect();
+    for presence in presences {
+        let room = presence.len() + NOTICE_BYTES + from.len();
+        bounce::send_sized(scene, (bare, from), available_kind(), room, |out| {
+            addressed(&presence, from, out);
+        });
+    }
+}
+
+/// A contact sees from now on who of the user is here (section 3.1.5).
+pub fn show<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, to: &str) {
+    for (_, presence) in here(scene, bare) {
+        let room = presence.len() + NOTICE_BYTES + to.len();
+        bounce::send_prepared(scene, (bare, to), available_kind(), room, |out| {
+            addressed(&presence, to, out);
+        });
+    }
+}
+
+/// A contact sees them leave (sections 3.2.2 and 3.3.3).
+pub fn hide<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, to: &str) {
+    let escaped = reply::attribute(to);
+    for (full, _) in here(scene, bare) {
+        let from = reply::attribute(&full);
+        let kind = Type::Presence(PresenceType::Unavailable);
+        bounce::send(scene, bare, to, kind, |out| notice(&from, &escaped, out));
+    }
+}
+
+/// The available resources of a user of this shard.
+fn here<O: Outbox>(scene: &Scene<'_, O>, bare: &str) -> Vec<(String, Box<[u8]>)> {
+    let hash = scene.sessions.hash(bare);
+    let user = scene.sessions.user(hash, bare);
+    let sessions = user.into_iter().flat_map(|user| user.sessions());
+    sessions
+        .filter(|session| session.priority.is_some())
+        .filter_map(|session| {
+            let full = format!("{bare}/{}", session.resource);
+            Some((full, session.presence.clone()?))
+        })
+        .collect()
 }
 
 /// What the server itself cannot take is told to its sender, other than what a recipient does not.
@@ -135,23 +299,23 @@ fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza:
     session.presence = None;
     let directed = std::mem::take(&mut session.directed);
     if was_available {
-        let own = reply::attribute(sender.bare);
         let stamp = Stamp {
             from: sender.stamp,
-            to: Some(&own),
+            to: None,
         };
+        let mut stamped = Vec::with_capacity(stanza.bytes.len() + 2 * sender.stamp.len() + 16);
+        relay(stanza, stamp, &mut stamped);
         // Section 4.5.2: to the others, and to the resource itself.
         let told = |session: &&Session| {
             session.priority.is_some() || &*session.resource == sender.resource
         };
         for other in user.sessions().iter().filter(told) {
-            let room = relayed_bytes(stanza, stamp);
-            if let Some(out) = scene.outbox.output(other.connection, room) {
-                relay(stanza, stamp, out);
-            }
+            give_presence(scene.outbox, other, &stamped, sender.bare);
         }
+        let kind = Type::Presence(PresenceType::Unavailable);
+        to_contacts(scene, sender.bare, |state| state.from, kind, &stamped);
     }
-    tell_directed(scene, sender.full, &directed);
+    tell_directed(scene, (sender.full, sender.bare), &directed, was_available);
 }
 
 /// Section 4.6.3: remembers who got directed presence, so that they hear of the end.
@@ -197,13 +361,30 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
                 }
             }
         }
+        let kind = Type::Presence(PresenceType::Unavailable);
+        let gone = format!("<presence from='{from}' type='unavailable'/>");
+        to_contacts(scene, bare, |state| state.from, kind, gone.as_bytes());
     }
-    tell_directed(scene, full, &session.directed);
+    let was_available = session.priority.is_some();
+    tell_directed(scene, (full, bare), &session.directed, was_available);
+    offline::ended(scene, session.connection, bare);
+    scene.sessions.release_roster(bare);
 }
 
-fn tell_directed<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, directed: &[Box<str>]) {
+/// Those who got directed presence hear of the end, unless they have as contacts.
+fn tell_directed<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    (full, bare): (&str, &str),
+    directed: &[Box<str>],
+    was_available: bool,
+) {
     let from = reply::attribute(full);
     for entity in directed {
+        let account = entity.split_once('/').map_or(&**entity, |(bare, _)| bare);
+        let roster = scene.sessions.roster(bare);
+        if was_available && roster.is_some_and(|roster| roster.state(account).from) {
+            continue;
+        }
         let to = reply::attribute(entity);
         let kind = Type::Presence(PresenceType::Unavailable);
         bounce::send(scene, full, entity, kind, |out| notice(&from, &to, out));

@@ -28,6 +28,12 @@ pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 /// RFC 3921: session establishment, kept for old clients.
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// RFC 6121: the roster.
+pub const ROSTER: &str = "jabber:iq:roster";
+/// RFC 6121: the stream feature that announces versions of the roster.
+pub const ROSTER_VERSIONS: &str = "urn:xmpp:features:rosterver";
+/// RFC 6121: the stream feature that announces pre-approval.
+pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
 /// XEP-0004: Data Forms.
 pub const DATA_FORM: &str = "jabber:x:data";
 /// XEP-0012: Last Activity.
@@ -60,6 +66,10 @@ pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
 pub const PING: &str = "urn:xmpp:ping";
 /// XEP-0202: Entity Time.
 pub const TIME: &str = "urn:xmpp:time";
+/// XEP-0203: Delayed Delivery.
+pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0359: Unique and Stable Stanza IDs.
+pub const STANZA_ID: &str = "urn:xmpp:sid:0";
 /// RFC 7395: framing of XMPP over WebSocket.
 pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 /// XEP-0124: BOSH.

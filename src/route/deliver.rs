@@ -21,6 +21,8 @@ pub enum Delivery {
     Available,
     /// The server answers on behalf of the account.
     Account,
+    /// About a subscription, or a probe: the server handles it on behalf of the account.
+    Subscription,
     /// Nobody is there to take it: what an offline store is for.
     Offline,
     /// Back to the sender with `service-unavailable`.
@@ -32,6 +34,17 @@ pub enum Delivery {
 /// Decides for a stanza of type `kind` to `user` (None: no session at all) and, where the address
 /// is a full JID, to `resource`.
 pub fn deliver(user: Option<&User>, resource: Option<&str>, kind: Type) -> Delivery {
+    if let Type::Presence(
+        PresenceType::Probe
+        | PresenceType::Subscribe
+        | PresenceType::Subscribed
+        | PresenceType::Unsubscribe
+        | PresenceType::Unsubscribed,
+    ) = kind
+    {
+        // SPEC(RFC 6121 3.1.3): whatever resource the address names, it is between accounts.
+        return Delivery::Subscription;
+    }
     let connected = resource
         .zip(user)
         .and_then(|(resource, user)| user.session(resource));
@@ -59,12 +72,10 @@ fn message(kind: MessageType, full: bool, wants_messages: bool) -> Delivery {
     }
 }
 
-/// Sections 8.5.2.1.2, 8.5.2.2.2 and 8.5.3.2.2. Subscription states belong to the roster; while
-/// the account has none, requests are refused.
+/// Sections 8.5.2.1.2, 8.5.2.2.2 and 8.5.3.2.2.
 fn presence(kind: PresenceType, full: bool) -> Delivery {
     match kind {
         PresenceType::Available | PresenceType::Unavailable if !full => Delivery::Available,
-        PresenceType::Subscribe if !full => Delivery::Bounce,
         PresenceType::Available
         | PresenceType::Unavailable
         | PresenceType::Subscribe
@@ -160,10 +171,14 @@ mod tests {
         assert_eq!(decide(&[Some(-1)], None, available), Available);
         assert_eq!(decide(&[Some(1)], Some("r0"), available), Resource);
         assert_eq!(decide(&[Some(1)], Some("gone"), available), Drop);
-        assert_eq!(
-            decide(&[Some(1)], None, Type::Presence(PresenceType::Subscribe)),
-            Bounce
-        );
+        for kind in [PresenceType::Subscribe, PresenceType::Probe] {
+            for resource in [None, Some("r0"), Some("gone")] {
+                assert_eq!(
+                    decide(&[Some(1)], resource, Type::Presence(kind)),
+                    Subscription
+                );
+            }
+        }
         assert_eq!(decide(&[Some(1)], None, Type::Iq(IqType::Get)), Account);
         assert_eq!(decide(&[], None, Type::Iq(IqType::Set)), Account);
         assert_eq!(

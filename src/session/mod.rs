@@ -2,7 +2,10 @@
 //!
 //! Read [`table`]. Every user has one owner shard, so this table alone answers "who gets this?" for
 //! its users; nothing here is shared or locked. Not here: sockets and streams (a session names its
-//! connection by a key), and rosters.
+//! connection by a key).
 
 pub mod blocklist;
+pub mod roster;
+pub mod rosters;
+pub mod subscription;
 pub mod table;

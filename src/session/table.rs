@@ -6,7 +6,11 @@ use std::hash::RandomState;
 use hashbrown::HashTable;
 
 use crate::base::key::Key;
+use crate::proto::stanza::Type;
 use crate::session::blocklist::Blocklist;
+use crate::session::roster::Roster;
+use crate::session::rosters::Rosters;
+use crate::session::rosters::Wish;
 
 /// Entities that one session may have sent directed presence to and that will hear of its end.
 pub const DIRECTED_MAX: usize = 64;
@@ -20,12 +24,14 @@ pub struct Session {
     pub connection: Key,
     /// The priority of its presence; None while it is not available (RFC 6121 section 4.2).
     pub priority: Option<i8>,
-    /// The last presence as it was broadcast, for those who come later.
+    /// The last presence as it was broadcast, without `to`, for those who come later.
     pub presence: Option<Box<[u8]>>,
     /// Who got directed presence and must hear of the end (RFC 6121 section 4.6.3).
     pub directed: Vec<Box<str>>,
     /// It wants copies of messages (XEP-0280).
     pub carbons: bool,
+    /// It has asked for the roster and hears of its changes (RFC 6121 section 2.1.6).
+    pub interested: bool,
     /// It has asked for the list of whom its user blocks and hears of changes (XEP-0191).
     pub wants_blocklist: bool,
     order: u64,
@@ -95,6 +101,41 @@ pub struct Table {
     /// Users who block somebody.
     blockers: usize,
     next_order: u64,
+    rosters: Rosters,
+    /// Messages on their way from the store to sessions.
+    pub flushes: Vec<Flush>,
+}
+
+/// Kept messages on their way from the store to a session that has just become available.
+#[derive(Debug)]
+pub struct Flush {
+    /// The session's connection.
+    pub connection: Key,
+    /// Whose.
+    pub bare: Box<str>,
+    /// The resource.
+    pub resource: Box<str>,
+    /// The last message that was written to the connection.
+    pub written: u64,
+    /// The store is asked for the next ones.
+    pub asked: bool,
+    /// Since it was asked last, one more was kept.
+    pub kept: bool,
+    /// What came meanwhile and is to come behind the rest.
+    pub held: Vec<Held>,
+    /// Bytes of it.
+    pub held_bytes: usize,
+}
+
+/// A message that waits for those before it.
+#[derive(Debug)]
+pub struct Held {
+    /// What it is.
+    pub kind: Type,
+    /// The resource that it is addressed to, if it is to one.
+    pub resource: Option<Box<str>>,
+    /// The message.
+    pub stanza: Box<[u8]>,
 }
 
 impl Table {
@@ -107,6 +148,8 @@ impl Table {
             carbons: 0,
             blockers: 0,
             next_order: 0,
+            rosters: Rosters::default(),
+            flushes: Vec::new(),
         }
     }
 
@@ -174,6 +217,39 @@ impl Table {
         self.users.find_mut(hash, |user| &*user.bare == bare)
     }
 
+    /// The roster of a user, if it is in memory.
+    pub fn roster(&self, bare: &str) -> Option<&Roster> {
+        self.rosters.roster(self.hash(bare), bare)
+    }
+
+    /// The same, to change it.
+    pub fn roster_mut(&mut self, bare: &str) -> Option<&mut Roster> {
+        let hash = self.hash(bare);
+        self.rosters.roster_mut(hash, bare)
+    }
+
+    /// Wishes for a roster in memory; `stanza` waits for it.
+    pub fn wish_roster(&mut self, bare: &str, stanza: Option<&[u8]>) -> Wish {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(bare);
+        self.rosters
+            .wish(hash, bare, stanza, |bare| hasher.hash_one(bare))
+    }
+
+    /// A roster was read; the stanzas that waited for it are returned, and whether a login waits.
+    pub fn roster_loaded(&mut self, bare: &str, roster: Roster) -> (Vec<Box<[u8]>>, bool) {
+        let hash = self.hash(bare);
+        self.rosters.loaded(hash, bare, roster)
+    }
+
+    /// Forgets the roster of a user without a session.
+    pub fn release_roster(&mut self, bare: &str) {
+        let hash = self.hash(bare);
+        if self.user(hash, bare).is_none() {
+            self.rosters.forget(hash, bare);
+        }
+    }
+
     /// Adds a session. One with the same resource is replaced, and beyond `sessions_max` the oldest
     /// are: a person whose client hangs somewhere must always get in (as in MongooseIM). Those that
     /// made room are given to the caller, who tells others and ends their connections.
@@ -213,6 +289,7 @@ impl Table {
             presence: None,
             directed: Vec::new(),
             carbons: false,
+            interested: false,
             wants_blocklist: false,
             order: self.next_order,
         });
@@ -232,6 +309,7 @@ impl Table {
             .map(|user| user.bare.clone());
         if let Some(bare) = bare {
             self.unbind(&bare, connection);
+            self.release_roster(&bare);
         }
     }
 

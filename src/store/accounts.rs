@@ -12,6 +12,9 @@ use crate::store::StoreError;
 use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
 use crate::store::data::DataStore;
+use crate::store::offline::OfflineRequest;
+use crate::store::offline::OfflineResponse;
+use crate::store::offline::OfflineStore;
 
 /// Most rows in one answer to [`Request::List`]: a page, so that the store's thread is never busy
 /// with one request for long.
@@ -116,6 +119,8 @@ pub enum Request {
         /// Whose.
         id: AccountId,
     },
+    /// About messages that wait for their recipient. Answer: [`Response::Offline`].
+    Offline(OfflineRequest),
     /// Replace what proves the password. Answer: [`Response::Done`] or
     /// [`Response::NoSuchAccount`].
     SetCredentials {
@@ -132,6 +137,7 @@ impl Request {
         match self {
             Self::Create { .. } | Self::Delete { .. } | Self::SetCredentials { .. } => true,
             Self::Data(request) => request.is_write(),
+            Self::Offline(request) => request.is_write(),
             Self::Count { .. } | Self::Exists { .. } | Self::List { .. } | Self::Lookup { .. } => {
                 false
             }
@@ -156,13 +162,15 @@ pub enum Response {
     Exists(bool),
     /// Nothing to change: there is no such account.
     NoSuchAccount,
+    /// The answer to [`Request::Offline`].
+    Offline(OfflineResponse),
     /// One page of accounts, in order.
     Page(Vec<AccountRow>),
 }
 
 /// A store of accounts. Every method returns only when its effect is as lasting as the
 /// implementation makes it; a backend that commits in groups defers the answers, not the calls.
-pub trait AccountStore: DataStore {
+pub trait AccountStore: DataStore + OfflineStore {
     /// How many accounts there are, of all hosts or of one.
     fn count(&mut self, host: Option<&str>) -> Result<u64, StoreError>;
 
@@ -218,6 +226,7 @@ pub trait AccountStore: DataStore {
                 Response::Page(self.list(host.as_deref(), after.as_ref(), rows)?)
             }
             Request::Lookup { id } => Response::Credentials(self.lookup(id)?),
+            Request::Offline(request) => Response::Offline(self.perform_offline(request)?),
             Request::SetCredentials { id, credentials } => {
                 done(self.set_credentials(id, credentials)?)
             }

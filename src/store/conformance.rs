@@ -13,6 +13,8 @@ use crate::store::data::DataResponse;
 use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::store::data::Thing;
+use crate::store::offline::OFFLINE_PAGE_BYTES_MAX;
+use crate::store::offline::OfflineResponse;
 
 /// Keys of one hash, cheap enough for a test.
 pub(crate) fn scram(password: &str) -> Credentials {
@@ -211,6 +213,62 @@ pub(crate) fn data(store: &mut dyn AccountStore) {
         store.things(&romeo, Area::Private),
         Ok(Vec::new()),
         "whoever takes a name again finds nothing of who had it"
+    );
+}
+
+/// Runs the whole contract of [`OfflineStore`](crate::store::offline::OfflineStore) on an empty store.
+pub(crate) fn offline(store: &mut dyn AccountStore) {
+    let (romeo, juliet) = (id("romeo"), id("juliet"));
+    let none = store.keep(&romeo, 1, b"<a/>", 9);
+    assert_eq!(none, Ok(OfflineResponse::NoSuchAccount));
+    for account in [&romeo, &juliet] {
+        assert_eq!(store.create(account, &scram("x"), 1), Ok(true));
+    }
+    for (at, text) in [(5, "<a/>"), (6, "<b/>"), (6, "<c/>")] {
+        let kept = store.keep(&romeo, at, text.as_bytes(), 3);
+        assert_eq!(kept, Ok(OfflineResponse::Done));
+    }
+    let full = store.keep(&romeo, 7, b"<d/>", 3);
+    assert_eq!(full, Ok(OfflineResponse::Full));
+    assert_eq!(
+        store.keep(&juliet, 7, b"<e/>", 0),
+        Ok(OfflineResponse::Full)
+    );
+    assert_eq!(
+        store.keep(&juliet, 7, b"<e/>", 1),
+        Ok(OfflineResponse::Done)
+    );
+    let rows = store.page(&romeo, 0).unwrap_or_default();
+    let texts: Vec<&[u8]> = rows.iter().map(|row| &*row.stanza).collect();
+    assert_eq!(texts, [b"<a/>", b"<b/>", b"<c/>"]);
+    assert_eq!((rows[0].came_at, rows[2].came_at), (5, 6));
+    assert!(rows[0].number < rows[1].number && rows[1].number < rows[2].number);
+    assert_eq!(
+        store.page(&romeo, rows[0].number),
+        Ok(rows[1..].to_vec()),
+        "what comes behind a number"
+    );
+    assert_eq!(store.remove(&romeo, rows[1].number), Ok(()));
+    assert_eq!(store.page(&romeo, 0), Ok(rows[2..].to_vec()));
+    assert_eq!(store.page(&juliet, 0).map(|rows| rows.len()), Ok(1));
+
+    // Numbers never come again, and a page ends where it is large enough.
+    assert_eq!(store.remove(&romeo, u64::MAX), Ok(()));
+    let large = vec![b'x'; OFFLINE_PAGE_BYTES_MAX];
+    for stanza in [&large, &large, &large] {
+        let kept = store.keep(&romeo, 9, stanza, 9);
+        assert_eq!(kept, Ok(OfflineResponse::Done));
+    }
+    let page = store.page(&romeo, 0).unwrap_or_default();
+    assert_eq!(page.len(), 1);
+    assert!(page[0].number > rows[2].number);
+
+    assert_eq!(store.delete(&romeo), Ok(true));
+    assert_eq!(store.create(&romeo, &scram("x"), 1), Ok(true));
+    assert_eq!(
+        store.page(&romeo, 0),
+        Ok(Vec::new()),
+        "gone with the account"
     );
 }
 

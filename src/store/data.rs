@@ -1,5 +1,5 @@
-//! Small things that belong to an account, by area and name: private storage, the vCard, whom it
-//! blocks.
+//! Small things that belong to an account, by area and name: contacts, private storage, the vCard,
+//! whom it blocks.
 //!
 //! They are read and written as they are; what they mean is known to the modules. All that one
 //! request changes is changed at once or not at all.
@@ -14,6 +14,8 @@ pub enum Area {
     Blocked,
     /// XEP-0049: the XML of a name and namespace.
     Private,
+    /// RFC 6121: a contact for each address, and under the empty name the roster's version.
+    Roster,
     /// XEP-0054: one value.
     Vcard,
 }
@@ -25,6 +27,7 @@ impl Area {
             Self::Blocked => 1,
             Self::Private => 2,
             Self::Vcard => 3,
+            Self::Roster => 4,
         }
     }
 }

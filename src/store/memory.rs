@@ -15,12 +15,19 @@ use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::store::data::Thing;
 use crate::store::data::fits;
+use crate::store::offline::OFFLINE_PAGE_BYTES_MAX;
+use crate::store::offline::OFFLINE_PAGE_ROWS_MAX;
+use crate::store::offline::OfflineResponse;
+use crate::store::offline::OfflineRow;
+use crate::store::offline::OfflineStore;
 
 /// Accounts in memory, gone with the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     accounts: BTreeMap<AccountId, (Credentials, u64)>,
     data: BTreeMap<(AccountId, Area, Box<str>), Box<[u8]>>,
+    messages: Vec<(AccountId, OfflineRow)>,
+    last_number: u64,
 }
 
 impl MemoryStore {
@@ -52,6 +59,7 @@ impl AccountStore for MemoryStore {
 
     fn delete(&mut self, id: &AccountId) -> Result<bool, StoreError> {
         self.data.retain(|(owner, ..), _| owner != id);
+        self.messages.retain(|(owner, _)| owner != id);
         Ok(self.accounts.remove(id).is_some())
     }
 
@@ -148,6 +156,53 @@ impl DataStore for MemoryStore {
     }
 }
 
+impl OfflineStore for MemoryStore {
+    fn keep(
+        &mut self,
+        id: &AccountId,
+        came_at: u64,
+        stanza: &[u8],
+        most: u64,
+    ) -> Result<OfflineResponse, StoreError> {
+        if !self.accounts.contains_key(id) {
+            return Ok(OfflineResponse::NoSuchAccount);
+        }
+        let there = self.messages.iter().filter(|(owner, _)| owner == id);
+        if there.count() as u64 >= most {
+            return Ok(OfflineResponse::Full);
+        }
+        self.last_number += 1;
+        let row = OfflineRow {
+            number: self.last_number,
+            came_at,
+            stanza: stanza.into(),
+        };
+        self.messages.push((id.clone(), row));
+        Ok(OfflineResponse::Done)
+    }
+
+    fn page(&mut self, id: &AccountId, after: u64) -> Result<Vec<OfflineRow>, StoreError> {
+        let behind = |(owner, row): &&(AccountId, OfflineRow)| owner == id && row.number > after;
+        let mut bytes = 0;
+        let found = self.messages.iter().filter(behind);
+        Ok(found
+            .take(OFFLINE_PAGE_ROWS_MAX as usize)
+            .take_while(|(_, row)| {
+                let fits = bytes < OFFLINE_PAGE_BYTES_MAX;
+                bytes += row.stanza.len();
+                fits
+            })
+            .map(|(_, row)| row.clone())
+            .collect())
+    }
+
+    fn remove(&mut self, id: &AccountId, through: u64) -> Result<(), StoreError> {
+        self.messages
+            .retain(|(owner, row)| owner != id || row.number > through);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +212,6 @@ mod tests {
     fn keeps_the_contract() {
         conformance::accounts(&mut MemoryStore::new());
         conformance::data(&mut MemoryStore::new());
+        conformance::offline(&mut MemoryStore::new());
     }
 }

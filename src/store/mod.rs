@@ -1,6 +1,5 @@
-//! What the server keeps: row types and one trait for each area (accounts, and small things that
-//! belong to them; roster, archive and offline messages join with their features), without a word of
-//! SQL.
+//! What the server keeps: row types and one trait for each area (accounts, small things that
+//! belong to them such as contacts, and messages that wait for them), without a word of SQL.
 //!
 //! Read `accounts::AccountStore` first. A backend implements the trait on a thread of its own;
 //! [`memory`] implements it in a map and is the reference that every backend is compared with.
@@ -18,6 +17,7 @@ pub(crate) mod conformance;
 pub mod data;
 mod error;
 pub mod memory;
+pub mod offline;
 
 pub use accounts::AccountId;
 pub use accounts::AccountRow;

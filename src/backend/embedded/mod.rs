@@ -14,6 +14,7 @@
 
 mod accounts;
 mod data;
+mod offline;
 mod schema;
 mod worker;
 

@@ -56,6 +56,16 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (host, user, area, name),
         FOREIGN KEY (host, user) REFERENCES accounts (host, user) ON DELETE CASCADE
     ) STRICT, WITHOUT ROWID;",
+    // 3: messages for users who are not here. AUTOINCREMENT: a number never comes again.
+    "CREATE TABLE offline (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        host TEXT NOT NULL,
+        user TEXT NOT NULL,
+        came_at INTEGER NOT NULL,
+        stanza BLOB NOT NULL,
+        FOREIGN KEY (host, user) REFERENCES accounts (host, user) ON DELETE CASCADE
+    ) STRICT;
+    CREATE INDEX offline_of ON offline (host, user);",
 ];
 
 /// Opens the store's file, made where it is missing, with the newest schema.

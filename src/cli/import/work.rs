@@ -64,6 +64,7 @@ impl Worker<'_> {
                     | Response::Data(_)
                     | Response::Done
                     | Response::NoSuchAccount
+                    | Response::Offline(_)
                     | Response::Page(_) => Err(account::unexpected()),
                 },
             )
@@ -113,6 +114,7 @@ fn outcome(result: Result<Response, StoreError>, line: u64, jid: Option<String>)
             | Response::Credentials(_)
             | Response::Data(_)
             | Response::Exists(_)
+            | Response::Offline(_)
             | Response::Page(_),
         ) => account::unexpected().to_string(),
         Err(error) => error.to_string(),

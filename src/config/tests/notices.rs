@@ -124,7 +124,6 @@ local = [{}]
         "listen.c2s[0].tls.dhfile",
         "listen.http[0].handlers.mongoose_admin_api[0]",
         "listen.http[1].handlers.mongoose_admin_api[0]",
-        "modules.mod_roster",
         "modules.mod_vcard.host",
         "modules.mod_vcard.matches",
         "services.service_bosh",

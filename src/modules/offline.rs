@@ -1,0 +1,497 @@
+//! XEP-0160: Offline Messages. What comes for a user who is not here is kept, and delivered when a
+//! resource becomes available.
+//!
+//! Delivery goes in pages: one page is written to the session, and only when the socket has taken
+//! it, it is removed from the store and the next one asked for. Meanwhile whatever else comes for
+//! the user waits behind the rest, in memory or in the store, so that nothing overtakes. A crash can so repeat a page,
+//! with the same ids (XEP-0359), but lose nothing.
+
+use crate::base::key::Key;
+use crate::config::Who;
+use crate::modules::Asked;
+use crate::modules::Module;
+use crate::modules::Scene;
+use crate::modules::Topic;
+use crate::modules::Waiting;
+use crate::modules::bounce;
+use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::Outcome;
+use crate::modules::pipeline::hand_over;
+use crate::modules::time;
+use crate::proto::ns;
+use crate::proto::stanza::MessageType;
+use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
+use crate::proto::stanza::reply::attribute;
+use crate::session::table::Flush;
+use crate::session::table::Held;
+use crate::store::AccountId;
+use crate::store::Response;
+use crate::store::StoreError;
+use crate::store::offline::OfflineRequest;
+use crate::store::offline::OfflineResponse;
+use crate::store::offline::OfflineRow;
+use crate::xml::element::Element;
+
+/// Sessions of one shard that are given kept messages at once; the next ones wait for another
+/// presence.
+const FLUSHES_MAX: usize = 10_000;
+/// Messages that wait in memory for one session while kept ones are delivered, and their bytes.
+const HELD_MAX: usize = 64;
+const HELD_BYTES_MAX: usize = 64 * 1024;
+/// What a delay stamp and an id take, apart from addresses.
+const STAMP_BYTES: usize = 256;
+
+/// The feature.
+pub const MODULE: Module = Module {
+    is_on: |modules| modules.mod_offline.is_some(),
+    features: &["msgoffline"],
+    routes: &[],
+};
+
+/// What becomes of a message for somebody who is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// It is kept.
+    Kept,
+    /// It means nothing later: it goes nowhere.
+    Nothing,
+    /// It is not to be kept, and the sender should know that it did not arrive.
+    Refused,
+}
+
+/// Section 3, and the hints of XEP-0334.
+pub fn worth(message: &Element, kind: MessageType) -> Worth {
+    let hint = |name| message.child(name, ns::HINTS).is_some();
+    let has_body = message.child("body", ns::CLIENT).is_some();
+    if hint("no-store") || hint("no-permanent-store") {
+        return match has_body {
+            true => Worth::Refused,
+            false => Worth::Nothing,
+        };
+    }
+    match kind {
+        _ if hint("store") => Worth::Kept,
+        // What is not text, such as a chat state, is of its moment.
+        MessageType::Chat if !has_body => Worth::Nothing,
+        MessageType::Chat | MessageType::Normal => Worth::Kept,
+        MessageType::Error | MessageType::Groupchat | MessageType::Headline => Worth::Refused,
+    }
+}
+
+/// A message for a user of this shard who cannot get it now.
+pub fn keep<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    kind: Type,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    let refused = Outcome::Bounce(StanzaCondition::ServiceUnavailable);
+    let (Some((user, host)), Type::Message(message_type)) = (bare.split_once('@'), kind) else {
+        return refused;
+    };
+    let modules = scene.facts.modules_of(host);
+    let Some(rules) = modules.and_then(|modules| modules.mod_offline.as_ref()) else {
+        return refused;
+    };
+    let mut stanza = Vec::new();
+    write(&mut stanza);
+    let Ok(message) = Element::parse(&stanza, ns::CLIENT, &[]) else {
+        return refused;
+    };
+    match worth(&message, message_type) {
+        Worth::Kept => {}
+        Worth::Nothing => return Outcome::Done,
+        Worth::Refused => return refused,
+    }
+    let who = Who {
+        node: user,
+        domain: host,
+        resource: "",
+    };
+    let most = scene.outbox.kept_most(&rules.access_max_user_messages, who);
+    // An id that claims to be ours would be taken for one.
+    if message.children().any(|child| is_own_id(child, bare)) {
+        stanza = without_own_ids(&message, bare);
+    }
+    for flush in &mut scene.sessions.flushes {
+        if *flush.bare == *bare {
+            (flush.kept, flush.held_bytes) = (true, 0);
+        }
+    }
+    let stanza = stanza.into_boxed_slice();
+    let request = OfflineRequest::Keep {
+        id: AccountId::from_prepared(user, host),
+        came_at: scene.facts.unix_seconds,
+        stanza: stanza.clone(),
+        most,
+    };
+    let topic = Topic::Keep { stanza, kind };
+    ask(scene, bare, request, topic);
+    Outcome::Done
+}
+
+fn is_own_id(child: &Element, bare: &str) -> bool {
+    child.is("stanza-id", ns::STANZA_ID) && child.attr("by") == Some(bare)
+}
+
+/// The message as a tree is written, without ids that claim to be the account's.
+fn without_own_ids(message: &Element, bare: &str) -> Vec<u8> {
+    let mut kept = Element::in_namespace(message.name(), message.ns());
+    for (name, namespace, value) in message.attributes() {
+        if namespace.is_empty() {
+            kept = kept.with_attr(name, value);
+        }
+    }
+    for child in message.children().filter(|child| !is_own_id(child, bare)) {
+        kept = kept.with_child(child.clone());
+    }
+    let mut bytes = Vec::new();
+    kept.write(&mut bytes, ns::CLIENT);
+    bytes
+}
+
+fn ask<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, request: OfflineRequest, topic: Topic) {
+    let waiting = Waiting {
+        topic,
+        from: bare.into(),
+        target: None,
+        id: "".into(),
+        connection: None,
+    };
+    scene.asked.push(Asked::Offline(request, waiting));
+}
+
+/// The store has answered whether a message is kept.
+pub fn kept<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    stanza: &[u8],
+    kind: Type,
+    result: &Result<Response, StoreError>,
+) {
+    let condition = match result {
+        Ok(Response::Offline(OfflineResponse::Done)) => return,
+        Err(StoreError::Locked) => StanzaCondition::ResourceConstraint,
+        Err(_) => StanzaCondition::InternalServerError,
+        // SPEC(XEP-0160 3): a full store is as if there were none.
+        Ok(_) => StanzaCondition::ServiceUnavailable,
+    };
+    bounce::bounce(scene, stanza, kind, condition);
+}
+
+/// A connection could not take a stanza: a message goes where it would have gone without that
+/// session, everything else back.
+pub fn give_back<O: Outbox>(scene: &mut Scene<'_, O>, stanza: &[u8], kind: Type) {
+    let back = StanzaCondition::ServiceUnavailable;
+    let message = match kind {
+        Type::Message(MessageType::Chat | MessageType::Normal) => {
+            Element::parse(stanza, ns::CLIENT, &[]).ok()
+        }
+        Type::Message(_) | Type::Iq(_) | Type::Presence(_) => None,
+    };
+    let to = message.as_ref().and_then(|message| message.attr("to"));
+    let parts = to.and_then(|to| crate::jid::parse(to).ok());
+    let (Some(message), Some(parts)) = (&message, parts) else {
+        return bounce::bounce(scene, stanza, kind, back);
+    };
+    let bare = parts.bare();
+    // What was being delivered is still kept, and of a copy (XEP-0280) there is an original.
+    if message
+        .children()
+        .any(|child| is_own_id(child, &bare) || child.ns() == ns::CARBONS)
+    {
+        return;
+    }
+    let hash = scene.sessions.hash(&bare);
+    if parts.node.is_none() || !scene.hosts.serves(&parts.domain) {
+        return bounce::bounce(scene, stanza, kind, back);
+    }
+    let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
+    let outcome = hand_over(scene, hash, &bare, None, kind, stanza.len(), &write);
+    if let Outcome::Bounce(condition) = outcome {
+        bounce::bounce(scene, stanza, kind, condition);
+    }
+}
+
+/// A session has become available for messages.
+pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, resource: &str) {
+    let host = bare.split_once('@').map_or("", |(_, host)| host);
+    let modules = scene.facts.modules_of(host);
+    let is_on = modules.is_some_and(|modules| modules.mod_offline.is_some());
+    let flushes = &mut scene.sessions.flushes;
+    if !is_on || flushes.len() >= FLUSHES_MAX || flushes.iter().any(|f| *f.bare == *bare) {
+        return;
+    }
+    flushes.push(Flush {
+        connection,
+        bare: bare.into(),
+        resource: resource.into(),
+        written: 0,
+        asked: true,
+        kept: false,
+        held: Vec::new(),
+        held_bytes: 0,
+    });
+    next_page(scene, connection, bare, 0);
+}
+
+fn next_page<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, after: u64) {
+    let Some((user, host)) = bare.split_once('@') else {
+        return;
+    };
+    let id = AccountId::from_prepared(user, host);
+    let request = OfflineRequest::Page { id, after };
+    ask(scene, bare, request, Topic::Kept(connection));
+}
+
+/// A message that has to queue up behind those that are just being delivered: in memory as far as
+/// there is room, behind the rest in the store otherwise. None where it need not.
+pub fn hold<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    resource: Option<&str>,
+    kind: Type,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Option<Outcome> {
+    let Type::Message(MessageType::Chat | MessageType::Normal) = kind else {
+        return None;
+    };
+    let mut flushes = scene.sessions.flushes.iter_mut();
+    let flush = flushes.find(|flush| *flush.bare == *bare)?;
+    if resource.is_some_and(|resource| *flush.resource != *resource) {
+        return None;
+    }
+    if flush.kept {
+        return Some(keep(scene, bare, kind, write));
+    }
+    if flush.held.len() < HELD_MAX && flush.held_bytes < HELD_BYTES_MAX {
+        let mut stanza = Vec::new();
+        write(&mut stanza);
+        flush.held_bytes += stanza.len();
+        flush.held.push(Held {
+            kind,
+            resource: resource.map(Box::from),
+            stanza: stanza.into_boxed_slice(),
+        });
+        return Some(Outcome::Done);
+    }
+    for held in std::mem::take(&mut flush.held) {
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(&held.stanza);
+        if let Outcome::Bounce(condition) = keep(scene, bare, held.kind, &write) {
+            bounce::bounce(scene, &held.stanza, held.kind, condition);
+        }
+    }
+    Some(keep(scene, bare, kind, write))
+}
+
+/// Nothing is in the way of what was held any more.
+fn release<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, held: Vec<Held>) {
+    let hash = scene.sessions.hash(bare);
+    for held in held {
+        let stanza = &held.stanza;
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
+        let (resource, room) = (held.resource.as_deref(), stanza.len());
+        let outcome = hand_over(scene, hash, bare, resource, held.kind, room, &write);
+        if let Outcome::Bounce(condition) = outcome {
+            bounce::bounce(scene, stanza, held.kind, condition);
+        }
+    }
+}
+
+/// The store gives a page of kept messages.
+pub fn page<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    connection: Key,
+    result: Result<Response, StoreError>,
+) {
+    let flushes = &mut scene.sessions.flushes;
+    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+        return;
+    };
+    let Ok(Response::Offline(OfflineResponse::Page(rows))) = result else {
+        // They stay where they are until the next login.
+        let flush = flushes.swap_remove(place);
+        return release(scene, &flush.bare, flush.held);
+    };
+    let Some(flush) = flushes.get_mut(place) else {
+        return;
+    };
+    let Some(last) = rows.last() else {
+        if std::mem::take(&mut flush.kept) {
+            let (bare, after) = (flush.bare.clone(), flush.written);
+            return next_page(scene, connection, &bare, after);
+        }
+        let flush = flushes.swap_remove(place);
+        return release(scene, &flush.bare, flush.held);
+    };
+    flush.asked = false;
+    flush.written = last.number;
+    let bare = flush.bare.clone();
+    let host = bare.split_once('@').map_or("", |(_, host)| host);
+    for row in &rows {
+        let room = row.stanza.len() + STAMP_BYTES + bare.len();
+        if let Some(out) = scene.outbox.output(connection, room) {
+            stamped(row, &bare, host, out);
+        }
+    }
+}
+
+/// A kept message with when it came (XEP-0203) and its id (XEP-0359).
+fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
+    let marks = format!(
+        "<delay xmlns='{}' from='{}' stamp='{}'/><stanza-id xmlns='{}' by='{}' id='{:x}-{:x}'/>",
+        ns::DELAY,
+        attribute(host),
+        time::utc(row.came_at),
+        ns::STANZA_ID,
+        attribute(bare),
+        row.came_at,
+        row.number,
+    );
+    let stanza = &*row.stanza;
+    if let Some(open) = stanza.strip_suffix(b"/>") {
+        let name_end = open.iter().position(u8::is_ascii_whitespace);
+        let name = open.get(1..name_end.unwrap_or(open.len()));
+        out.extend_from_slice(open);
+        out.push(b'>');
+        out.extend_from_slice(marks.as_bytes());
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(name.unwrap_or_default());
+        return out.push(b'>');
+    }
+    let end = memchr::memmem::rfind(stanza, b"</").unwrap_or(stanza.len());
+    let (content, end) = stanza.split_at_checked(end).unwrap_or((stanza, &[]));
+    out.extend_from_slice(content);
+    out.extend_from_slice(marks.as_bytes());
+    out.extend_from_slice(end);
+}
+
+/// Called once a turn: pages that the sockets have taken are removed from the store, and the next
+/// ones asked for.
+pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
+    let mut due = Vec::new();
+    for flush in &mut scene.sessions.flushes {
+        if !flush.asked && scene.outbox.unsent(flush.connection) == Some(0) {
+            flush.asked = true;
+            flush.kept = false;
+            due.push((flush.connection, flush.bare.clone(), flush.written));
+        }
+    }
+    for (connection, bare, through) in due {
+        if let Some((user, host)) = bare.split_once('@') {
+            let id = AccountId::from_prepared(user, host);
+            let request = OfflineRequest::Remove { id, through };
+            ask(scene, &bare, request, Topic::Sent);
+        }
+        next_page(scene, connection, &bare, through);
+    }
+}
+
+/// A session has ended; another one of its user may go on with what is kept.
+pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
+    let flushes = &mut scene.sessions.flushes;
+    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+        return;
+    };
+    let held = flushes.swap_remove(place).held;
+    let hash = scene.sessions.hash(bare);
+    let user = scene.sessions.user(hash, bare);
+    let mut sessions = user.into_iter().flat_map(|user| user.sessions());
+    let next = sessions
+        .find(|session| session.priority.is_some_and(|priority| priority >= 0))
+        .map(|session| (session.connection, session.resource.clone()));
+    if let Some((connection, resource)) = next {
+        begin(scene, connection, bare, &resource);
+    }
+    release(scene, bare, held);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_worth_keeping() {
+        use MessageType::Chat;
+        use MessageType::Groupchat;
+        use MessageType::Normal;
+        let rows = [
+            (Chat, "<body>hi</body>", Worth::Kept),
+            (
+                Chat,
+                "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+                Worth::Nothing,
+            ),
+            (
+                Chat,
+                "<x xmlns='y'/><store xmlns='urn:xmpp:hints'/>",
+                Worth::Kept,
+            ),
+            (
+                Chat,
+                "<body>hi</body><no-store xmlns='urn:xmpp:hints'/>",
+                Worth::Refused,
+            ),
+            (
+                Normal,
+                "<x xmlns='y'/><no-store xmlns='urn:xmpp:hints'/>",
+                Worth::Nothing,
+            ),
+            (
+                Chat,
+                "<body/><no-permanent-store xmlns='urn:xmpp:hints'/>",
+                Worth::Refused,
+            ),
+            (Normal, "<x xmlns='jabber:x:conference'/>", Worth::Kept),
+            (Groupchat, "<body>hi</body>", Worth::Refused),
+        ];
+        for (kind, content, expected) in rows {
+            let text = format!("<message>{content}</message>");
+            let message = Element::parse(text.as_bytes(), ns::CLIENT, &[]).expect("an element");
+            assert_eq!(worth(&message, kind), expected, "{kind:?} {content}");
+        }
+    }
+
+    #[test]
+    fn stamps_go_inside() {
+        let row = |stanza: &[u8]| OfflineRow {
+            number: 26,
+            came_at: 16,
+            stanza: stanza.into(),
+        };
+        let marks = "<delay xmlns='urn:xmpp:delay' from='x' stamp='1970-01-01T00:00:16Z'/>\
+            <stanza-id xmlns='urn:xmpp:sid:0' by='a@x' id='10-1a'/>";
+        for (stanza, before, after) in [
+            ("<message id='1'/>", "<message id='1'>", "</message>"),
+            ("<c:message/>", "<c:message>", "</c:message>"),
+            (
+                "<message><body>&lt;/</body></message>",
+                "<message><body>&lt;/</body>",
+                "</message>",
+            ),
+        ] {
+            let mut out = Vec::new();
+            stamped(&row(stanza.as_bytes()), "a@x", "x", &mut out);
+            let expected = format!("{before}{marks}{after}");
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn an_id_that_claims_to_be_ours_goes() {
+        let text = "<message from='b@x/1' to='a@x' type='chat'><body>1 &lt; 2</body>\
+            <stanza-id xmlns='urn:xmpp:sid:0' by='a@x' id='1'/>\
+            <stanza-id xmlns='urn:xmpp:sid:0' by='room@y' id='2'/></message>";
+        let message = Element::parse(text.as_bytes(), ns::CLIENT, &[]).expect("an element");
+        let bytes = without_own_ids(&message, "a@x");
+        let kept = String::from_utf8(bytes).expect("text");
+        assert!(
+            !kept.contains("by='a@x'") && kept.contains("by='room@y'"),
+            "{kept}"
+        );
+        assert!(
+            kept.contains("1 &lt; 2") && kept.contains("type='chat'"),
+            "{kept}"
+        );
+    }
+}
