@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     cli::run(cli::Commands {
         serve: server::serve,
         ask: server::status::ask,
+        doctor: server::doctor::run,
         examine: server::tls::examine,
     })
 }

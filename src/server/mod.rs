@@ -1,5 +1,6 @@
 //! The order of start and the order of stop, one step a line.
 
+pub mod doctor;
 pub mod federation;
 mod log;
 mod secrets;

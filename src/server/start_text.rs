@@ -12,6 +12,9 @@ use crate::listeners::settings::Settings;
 use crate::net::accept::ACCEPTS_PER_CORE_MAX;
 use crate::net::cpus::Cpus;
 use crate::net::preflight::Report;
+use crate::server::doctor;
+use crate::server::doctor::Facts;
+use crate::server::doctor::Verdict;
 use crate::server::secrets::MadeSecret;
 
 /// Prints the lines to stderr; a closed stderr is nobody to tell.
@@ -56,6 +59,7 @@ impl Start<'_> {
                 .iter()
                 .map(|line| format!("  kernel     {line}")),
         );
+        lines.extend(machine_warnings(self.loaded));
         for listener in settings.listeners() {
             lines.push(listener_line(listener));
             if let Some(warning) = self.report.backlog_warning(listener.backlog) {
@@ -121,6 +125,15 @@ fn modules_lines(config: &Config) -> Vec<String> {
         Some(line(&format!("{}: ", own.name.value), modules))
     });
     [line("", &config.modules)].into_iter().chain(own).collect()
+}
+
+/// Of the table that `meerkat doctor` prints, what is not as it should be.
+fn machine_warnings(loaded: &Loaded) -> Vec<String> {
+    doctor::judge(&Facts::read(loaded), &loaded.config)
+        .iter()
+        .filter(|row| row.verdict != Verdict::Ok)
+        .map(|row| format!("  warning    {}", row.warning()))
+        .collect()
 }
 
 fn listener_line(listener: &Listener) -> String {

@@ -1,6 +1,10 @@
 //! The system calls of the preflight, behind safe functions: resource limits and CPU affinity.
 
+use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// CPUs a mask has room for: the most that any kernel is built for.
 const CPUS_MAX: usize = 8192;
@@ -68,6 +72,32 @@ pub fn affinity() -> io::Result<Vec<usize>> {
     Ok((0..CPUS_MAX).filter(is_set).collect())
 }
 
+/// Bytes that an ordinary user may still write to the file system of a folder.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let folder = CString::new(folder.as_os_str().as_bytes())?;
+    let mut found = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with a NUL, and the kernel's answer is written to a place of its size.
+    let answer = unsafe { libc::statvfs(folder.as_ptr(), found.as_mut_ptr()) };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so all of it is written.
+    let found = unsafe { found.assume_init() };
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Whether something keeps the system's clock right.
+pub fn clock_is_synchronised() -> io::Result<bool> {
+    // SAFETY: a structure of numbers; zero in `modes` asks and sets nothing.
+    let mut time: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads and writes one structure of that type.
+    let state = unsafe { libc::adjtimex(&raw mut time) };
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(state != libc::TIME_ERROR && time.status & libc::STA_UNSYNC == 0)
+}
+
 impl Resource {
     fn number(self) -> libc::__rlimit_resource_t {
         match self {
@@ -89,6 +119,14 @@ mod tests {
         assert!(before.soft > 0 && before.soft <= before.hard);
         set_limit(Resource::OpenFiles, before).expect("every process may keep its limits");
         assert_eq!(limit(Resource::OpenFiles).expect("as before"), before);
+    }
+
+    #[test]
+    fn there_is_a_disk_and_a_clock() {
+        assert!(free_bytes(Path::new("/")).is_ok());
+        assert!(free_bytes(Path::new("/no such folder")).is_err());
+        // A sandbox may forbid the question, which is an answer too.
+        let _ = clock_is_synchronised();
     }
 
     #[test]

@@ -80,9 +80,9 @@ class Meerkat(Process):
             assert time.monotonic() < deadline, f"status is not answered:\n{self.tail()}"
         return self
 
-    def run(self, *arguments, stdin=None):
+    def run(self, *arguments, stdin=None, prefix=()):
         """A subcommand on this configuration; the finished process."""
-        command = [str(part) for part in (binary(), *arguments, "-c", self.config_file)]
+        command = [str(part) for part in (*prefix, binary(), *arguments, "-c", self.config_file)]
         return subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, input=stdin, timeout=COMMAND_SECONDS
         )
