@@ -19,6 +19,7 @@ use crate::modules::answer;
 use crate::modules::bounce;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
+use crate::modules::presence;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::PresenceType;
@@ -225,6 +226,7 @@ pub fn changed<O: Outbox>(
         .from
         .split_once('/')
         .map_or(&*waiting.from, |(b, _)| b);
+    let before = unseen(scene, bare);
     scene.sessions.change_blocked(bare, |list| match change {
         Change::Block(items) => list.add(items.iter().cloned()),
         Change::Unblock(items) => list.remove(items),
@@ -233,6 +235,26 @@ pub fn changed<O: Outbox>(
     answer::reply_to(scene, waiting, Ok(&[]));
     push(scene, bare, change);
     leave(scene, bare);
+    // Section 3.3 and 3.4: contacts who see the user's presence see the user leave, or come back.
+    let after = unseen(scene, bare);
+    for contact in after.iter().filter(|contact| !before.contains(contact)) {
+        presence::hide(scene, bare, contact);
+    }
+    for contact in before.iter().filter(|contact| !after.contains(contact)) {
+        presence::show(scene, bare, contact);
+    }
+}
+
+/// Contacts who would see the user's presence, did the user not block them.
+fn unseen<O: Outbox>(scene: &Scene<'_, O>, bare: &str) -> Vec<Box<str>> {
+    let hash = scene.sessions.hash(bare);
+    let list = scene.sessions.user(hash, bare).and_then(User::blocked);
+    let (Some(list), Some(roster)) = (list, scene.sessions.roster(bare)) else {
+        return Vec::new();
+    };
+    let items = roster.items().iter();
+    let seeing = items.filter(|item| item.state.from && list.blocks(&item.jid));
+    seeing.map(|item| item.jid.clone()).collect()
 }
 
 /// Section 3.3: the command as it was, to whoever has asked for the list.

@@ -119,9 +119,12 @@ pub fn keep<O: Outbox>(
             (flush.kept, flush.held_bytes) = (true, 0);
         }
     }
+    let from = message.attr("from").unwrap_or_default();
+    let from = crate::jid::parse(from).map_or_else(|_| from.into(), |from| from.full());
     let stanza = stanza.into_boxed_slice();
     let request = OfflineRequest::Keep {
         id: AccountId::from_prepared(user, host),
+        from: from.as_ref().into(),
         came_at: scene.facts.unix_seconds,
         stanza: stanza.clone(),
         most,

@@ -226,6 +226,10 @@ pub trait AccountStore: DataStore + OfflineStore {
                 Response::Page(self.list(host.as_deref(), after.as_ref(), rows)?)
             }
             Request::Lookup { id } => Response::Credentials(self.lookup(id)?),
+            // Nobody else knows whom a user blocks who is not here.
+            Request::Offline(OfflineRequest::Keep { id, from, .. }) if self.blocks(id, from)? => {
+                Response::Offline(OfflineResponse::Blocked)
+            }
             Request::Offline(request) => Response::Offline(self.perform_offline(request)?),
             Request::SetCredentials { id, credentials } => {
                 done(self.set_credentials(id, credentials)?)

@@ -14,6 +14,7 @@ use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::store::data::Thing;
 use crate::store::offline::OFFLINE_PAGE_BYTES_MAX;
+use crate::store::offline::OfflineRequest;
 use crate::store::offline::OfflineResponse;
 
 /// Keys of one hash, cheap enough for a test.
@@ -270,6 +271,58 @@ pub(crate) fn offline(store: &mut dyn AccountStore) {
         Ok(Vec::new()),
         "gone with the account"
     );
+}
+
+/// Messages of who is blocked are not kept.
+pub(crate) fn blocked(store: &mut dyn AccountStore) {
+    let romeo = id("benvolio");
+    assert_eq!(store.create(&romeo, &scram("x"), 1), Ok(true));
+    let put: Vec<Thing> = ["a@x", "b@x/r", "y", "z/r", "example.org"]
+        .map(|name| (name.into(), [].into()))
+        .into();
+    let room = Room {
+        things: 9,
+        bytes: 99,
+    };
+    let none = Remove::Names(Vec::new());
+    let change = store.change(&romeo, Area::Blocked, &none, &put, room);
+    assert_eq!(change, Ok(DataResponse::Done));
+    let mut keep = |from: &str| {
+        let request = Request::Offline(OfflineRequest::Keep {
+            id: romeo.clone(),
+            from: from.into(),
+            came_at: 1,
+            stanza: b"<message/>".as_slice().into(),
+            most: 99,
+        });
+        match store.perform(&request) {
+            Ok(Response::Offline(response)) => response,
+            other => panic!("{other:?}"),
+        }
+    };
+    for from in [
+        "a@x",
+        "a@x/r",
+        "b@x/r",
+        "c@y",
+        "y",
+        "c@y/r",
+        "c@z/r",
+        "other@example.org",
+    ] {
+        assert_eq!(keep(from), OfflineResponse::Blocked, "{from}");
+    }
+    for from in [
+        "b@x",
+        "c@x",
+        "c@z",
+        "",
+        "example.org",
+        "benvolio@example.org/r",
+    ] {
+        assert_eq!(keep(from), OfflineResponse::Done, "{from}");
+    }
+    assert_eq!(store.delete(&romeo), Ok(true));
 }
 
 fn same(found: Option<Credentials>, password: &str) -> bool {

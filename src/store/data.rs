@@ -136,6 +136,32 @@ pub trait DataStore {
         room: Room,
     ) -> Result<DataResponse, StoreError>;
 
+    /// Whether an account blocks a prepared address (XEP-0191 section 3.1), itself excepted.
+    fn blocks(&mut self, id: &AccountId, address: &str) -> Result<bool, StoreError> {
+        let (bare, resource) = match address.split_once('/') {
+            Some((bare, resource)) => (bare, Some(resource)),
+            None => (address, None),
+        };
+        let domain = bare.split_once('@').map_or(bare, |(_, domain)| domain);
+        if bare == id.to_string() || bare == id.host() {
+            return Ok(false);
+        }
+        let of_domain = resource.map(|resource| format!("{domain}/{resource}"));
+        for name in [
+            Some(address),
+            Some(bare),
+            Some(domain),
+            of_domain.as_deref(),
+        ] {
+            if let Some(name) = name
+                && self.value(id, Area::Blocked, name)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Carries out one request.
     fn perform_data(&mut self, request: &DataRequest) -> Result<DataResponse, StoreError> {
         match request {

@@ -212,6 +212,7 @@ mod tests {
     fn keeps_the_contract() {
         conformance::accounts(&mut MemoryStore::new());
         conformance::data(&mut MemoryStore::new());
+        conformance::blocked(&mut MemoryStore::new());
         conformance::offline(&mut MemoryStore::new());
     }
 }

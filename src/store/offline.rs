@@ -25,11 +25,13 @@ pub struct OfflineRow {
 /// What a store of messages is asked. Crosses threads.
 #[derive(Clone, Debug)]
 pub enum OfflineRequest {
-    /// Keep one more. Answer: [`OfflineResponse::Done`], [`OfflineResponse::Full`] or
-    /// [`OfflineResponse::NoSuchAccount`].
+    /// Keep one more. Answer: [`OfflineResponse::Done`], [`OfflineResponse::Full`],
+    /// [`OfflineResponse::Blocked`] or [`OfflineResponse::NoSuchAccount`].
     Keep {
         /// Whose.
         id: AccountId,
+        /// Who sent it, prepared.
+        from: Box<str>,
         /// When it came, in seconds since 1970-01-01T00:00:00Z.
         came_at: u64,
         /// The message.
@@ -68,6 +70,8 @@ impl OfflineRequest {
 pub enum OfflineResponse {
     /// Carried out; it survives a crash.
     Done,
+    /// Not kept: its sender is blocked.
+    Blocked,
     /// Not kept: there are as many as there may be.
     Full,
     /// Not kept: there is no such account.
@@ -99,6 +103,7 @@ pub trait OfflineStore {
         match request {
             OfflineRequest::Keep {
                 id,
+                from: _,
                 came_at,
                 stanza,
                 most,

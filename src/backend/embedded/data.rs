@@ -140,8 +140,10 @@ mod tests {
     fn keeps_the_contract() {
         let scratch = Scratch::new("data-contract");
         let file = scratch.path().join("meerkat.db");
-        conformance::data(&mut Database {
+        let mut database = Database {
             connection: schema::open(&file).expect("made"),
-        });
+        };
+        conformance::data(&mut database);
+        conformance::blocked(&mut database);
     }
 }
