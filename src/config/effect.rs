@@ -152,7 +152,7 @@ const TABLE: &[(&str, Effect)] = &[
 ];
 
 /// Rules that are asked for by name, whatever the file says.
-const ASKED_RULES: &[&str] = &["max_user_sessions"];
+const ASKED_RULES: &[&str] = &["max_user_sessions", "max_user_offline_messages"];
 
 /// Adds a notice for each key of the file that does nothing.
 pub(crate) fn notices(check: &mut Check<'_>, root: &Node, config: &Config) {

@@ -196,10 +196,9 @@ impl Outbox for Desk {
         self.links.queue(hash, local, remote, bytes).ok_or(full)
     }
 
-    fn unsent(&self, key: Key) -> Option<usize> {
-        let connection = self.slab.get(key)?;
-        let tls = connection.tls.as_ref().map_or(0, |tls| tls.send.len());
-        Some(connection.outbound_bytes() + tls)
+    fn is_sending(&self, key: Key) -> bool {
+        let connection = self.slab.get(key);
+        connection.is_some_and(|connection| connection.sending)
     }
 
     fn kept_most(&self, rule: &str, who: Who<'_>) -> u64 {

@@ -131,6 +131,7 @@ impl Shard {
         connection.sending = false;
         connection.in_flight = 0;
         connection.stalled_since_ms = 0;
+        self.sessions.note_sent(key);
         self.keep_or_give(key, buffer);
         self.forget_clear(key);
         let Some(connection) = self.desk.slab.get_mut(key) else {

@@ -230,6 +230,7 @@ pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, r
         bare: bare.into(),
         resource: resource.into(),
         written: 0,
+        sends_due: 0,
         asked: true,
         kept: false,
         held: Vec::new(),
@@ -329,6 +330,8 @@ pub fn page<O: Outbox>(
     };
     flush.asked = false;
     flush.written = last.number;
+    // One that is under way does not have it yet.
+    flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
     let bare = flush.bare.clone();
     let host = bare.split_once('@').map_or("", |(_, host)| host);
     for row in &rows {
@@ -374,20 +377,30 @@ fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
 pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
     let mut due = Vec::new();
     for flush in &mut scene.sessions.flushes {
-        if !flush.asked && scene.outbox.unsent(flush.connection) == Some(0) {
+        if !flush.asked && flush.sends_due == 0 {
             flush.asked = true;
             flush.kept = false;
             due.push((flush.connection, flush.bare.clone(), flush.written));
         }
     }
     for (connection, bare, through) in due {
-        if let Some((user, host)) = bare.split_once('@') {
-            let id = AccountId::from_prepared(user, host);
-            let request = OfflineRequest::Remove { id, through };
-            ask(scene, &bare, request, Topic::Sent);
-        }
+        forget(scene, &bare, through);
         next_page(scene, connection, &bare, through);
     }
+}
+
+/// Messages up to this one are with the session's kernel.
+fn forget<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, through: u64) {
+    let Some((user, host)) = bare.split_once('@') else {
+        return;
+    };
+    let id = AccountId::from_prepared(user, host);
+    ask(
+        scene,
+        bare,
+        OfflineRequest::Remove { id, through },
+        Topic::Sent,
+    );
 }
 
 /// A session has ended; another one of its user may go on with what is kept.
@@ -396,7 +409,11 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
     let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
         return;
     };
-    let held = flushes.swap_remove(place).held;
+    let flush = flushes.swap_remove(place);
+    if !flush.asked && flush.sends_due == 0 {
+        forget(scene, bare, flush.written);
+    }
+    let held = flush.held;
     let hash = scene.sessions.hash(bare);
     let user = scene.sessions.user(hash, bare);
     let mut sessions = user.into_iter().flat_map(|user| user.sessions());

@@ -46,9 +46,9 @@ pub trait Outbox {
     fn largest(&self, connection: Key) -> usize;
     /// The mail for another shard.
     fn mail(&mut self, shard: usize) -> &mut Envelopes;
-    /// Bytes that a connection has still to send; None when it is gone.
-    fn unsent(&self, _connection: Key) -> Option<usize> {
-        None
+    /// Whether the kernel has a send of this connection: what is written now goes with the next one.
+    fn is_sending(&self, _connection: Key) -> bool {
+        false
     }
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);

@@ -117,6 +117,8 @@ pub struct Flush {
     pub resource: Box<str>,
     /// The last message that was written to the connection.
     pub written: u64,
+    /// Sends of the connection that end before it is in the kernel.
+    pub sends_due: u8,
     /// The store is asked for the next ones.
     pub asked: bool,
     /// Since it was asked last, one more was kept.
@@ -215,6 +217,15 @@ impl Table {
     /// The same, to change it.
     pub fn user_mut(&mut self, hash: u64, bare: &str) -> Option<&mut User> {
         self.users.find_mut(hash, |user| &*user.bare == bare)
+    }
+
+    /// A send of a connection is in the kernel's hands whole.
+    pub fn note_sent(&mut self, connection: Key) {
+        for flush in &mut self.flushes {
+            if flush.connection == connection {
+                flush.sends_due = flush.sends_due.saturating_sub(1);
+            }
+        }
     }
 
     /// The roster of a user, if it is in memory.

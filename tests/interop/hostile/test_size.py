@@ -120,6 +120,8 @@ def test_a_reader_that_does_not_read_is_cut_and_hurts_nobody(start_server, closi
     slow.to_end()
 
 
+# Where nothing is kept, what did not arrive goes back.
+NO_OFFLINE = {"modules.mod_ping": {}}
 NUMBERED = "<message type='chat' to='{}' id='n{}'><body>{}</body></message>"
 
 
@@ -128,7 +130,7 @@ def test_what_a_cut_reader_was_owed_is_in_its_socket_or_goes_back(start_server, 
     """Also what was on its way when it was cut, be it half of a stanza or encrypted."""
     listener = Listener(tls=tls, options={"outbound_buffer": OUTBOUND})
     plain_listener = Listener()
-    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS)
+    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS, sections=NO_OFFLINE)
     slow = closing(Wire(listener.address, receive_buffer=4096))
     if tls:
         slow.secure(server.certificate.context())
@@ -159,7 +161,7 @@ def numbers(text, and_then=""):
 def test_what_waits_for_a_peer_that_vanishes_goes_back(start_server, closing, tls):
     """More than the kernel's buffers hold, less than outbound_buffer: then the peer is gone."""
     listener, plain_listener = Listener(tls=tls, options={"outbound_buffer": 16 << 20}), Listener()
-    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS)
+    server = start_server(listeners=[listener, plain_listener], accounts=ACCOUNTS, sections=NO_OFFLINE)
     gone, writer = closing(Wire(listener.address, receive_buffer=4096)), closing(Wire(plain_listener.address))
     if tls:
         gone.secure(server.certificate.context())
