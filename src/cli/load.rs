@@ -27,7 +27,7 @@ const BUILT_IN_NAME: &str = "(built-in defaults)";
 const REFERRED_BYTES_MAX: u64 = 64 << 20;
 
 /// A valid configuration and where it came from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,

@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod auth;
+mod changes;
 mod check;
 mod decode;
 mod effect;
@@ -40,6 +41,7 @@ pub use access::Granted;
 pub use access::Rules;
 pub use access::Who;
 pub use auth::Auth;
+pub use changes::changes;
 pub use check::Files;
 pub use error::Error;
 pub use error::Errors;
@@ -99,6 +101,8 @@ pub struct Config {
     pub host_config: Vec<HostConfig>,
     /// What to tell the operator at start.
     pub notices: Vec<Notice>,
+    /// The whole file.
+    pub(crate) whole: Place,
 }
 
 options! {
@@ -156,6 +160,7 @@ pub fn decode(text: &str, file_name: &str, files: &dyn Files) -> Result<Config, 
     if check.errors.is_empty() {
         Ok(Config {
             notices: check.into_notices(),
+            whole: Place::new(&source, 0, 0, ""),
             ..config
         })
     } else {
@@ -199,6 +204,7 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
         s2s: sections.s2s,
         host_config: Vec::new(),
         notices: Vec::new(),
+        whole: Place::default(),
     };
     general::check(check, &config, root.get("general"));
     config.auth.check(check);

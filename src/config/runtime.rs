@@ -3,9 +3,11 @@
 use std::path::Component;
 use std::path::Path;
 
+use super::general::LogLevel;
 use super::option::Kind;
 use super::option::Range;
 use super::option::Unwritten;
+use super::option::choices;
 use super::option::options;
 use super::source::Sited;
 
@@ -33,9 +35,65 @@ options! {
         partial_stanza_memory: u64 = Kind::Int(Range {
                 min: PARTIAL_STANZA_MEMORY_MIN, max: i64::MAX, unit: "bytes",
             }), Unwritten::Int(64 << 20), ours();
-        /// How long a stopping server waits for its connections to take what is still to be
-        /// said to them, in milliseconds.
+        /// Over how long a stopping server ends its streams and waits for its connections to
+        /// take what is still to be said to them, in milliseconds.
         drain_ms: u64 = Kind::MILLIS, Unwritten::Int(10_000), ours();
+        /// How log lines look on stderr: text for people, with colours on a terminal, or one JSON
+        /// object a line for machines.
+        log_format: LogFormat = Kind::OneOf(LogFormat::WORDS), Unwritten::Text("text"), ours();
+        /// Levels of parts of the server that differ from `general.loglevel`.
+        log_levels: LogLevels = Kind::Section(&LogLevels::SCHEMA), Unwritten::Section, ours();
+    }
+}
+
+choices! {
+    /// How log lines look.
+    LogFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+const LEVEL: Kind = Kind::OneOf(LogLevel::WORDS);
+const AS_GENERAL: Unwritten = Unwritten::Unset("that of [general]");
+
+options! {
+    /// `[runtime.log_levels]`: each key is the part that a log line names.
+    LogLevels {
+        /// The store, password hashes and what the first start makes.
+        backend: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// Connections and streams: how they begin, what ends them.
+        listeners: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// Features.
+        modules: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// Sockets, TLS and the ring.
+        net: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// Executors and the mailboxes between them.
+        runtime: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// Start, stop, reload and the log itself.
+        server: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+        /// The TLS library.
+        rustls: Option<LogLevel> = LEVEL, AS_GENERAL, ours();
+    }
+}
+
+impl LogLevels {
+    /// Those that are set, by the part they are for.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, LogLevel)> {
+        let all = [
+            ("backend", self.backend),
+            ("listeners", self.listeners),
+            ("modules", self.modules),
+            ("net", self.net),
+            ("runtime", self.runtime),
+            ("server", self.server),
+            ("rustls", self.rustls),
+        ];
+        all.into_iter()
+            .filter_map(|(part, level)| Some((part, level?)))
     }
 }
 

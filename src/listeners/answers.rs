@@ -133,7 +133,13 @@ impl Shard {
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
             Note::Opening(key, opening, result) => self.opening(ring, key, *opening, result),
             Note::Data(waiting, result) => self.data(&waiting, result),
-            Note::Stop(drain_ms) => self.stop(ring, drain_ms),
+            Note::Alive(answer) => {
+                // Whoever asked may have given up.
+                let _ = answer.try_send(self.number());
+            }
+            Note::Certificates(fresh, outgoing) => self.take_certificates(fresh, outgoing),
+            Note::Stop(drain_ms, drained) => self.stop(ring, drain_ms, drained),
+            Note::Drained => self.finish_drain(),
         }
     }
 

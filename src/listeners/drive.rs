@@ -49,6 +49,7 @@ impl Shard {
             self.time_turn();
             let flushed = self.desk.mesh.flush();
             self.congested = !flushed && self.is_congested();
+            self.tell_drained(flushed);
             if self.is_done() {
                 // Sends of the last turn are submitted by the last wait.
                 let _ = ring.wait(Some(Duration::ZERO));
@@ -70,6 +71,7 @@ impl Shard {
             self.run_links(&mut ring);
             self.run_movers();
             self.run_timers(&mut ring);
+            self.run_drain(&mut ring);
             self.run_ends(&mut ring);
             while !self.words.is_empty() {
                 self.hear_words(&mut ring);
@@ -162,17 +164,12 @@ impl Shard {
             .acceptors
             .iter()
             .filter_map(|acceptor| acceptor.due_ms(now_ms));
-        let stop = (self.stop_by_ms > 0).then_some(self.stop_by_ms);
         let due_ms = accepts
             .chain(self.wheel.next_deadline())
             .chain(self.desk.links.next_due_ms())
-            .chain(stop)
+            .chain(self.drain_due_ms())
             .min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)))
-    }
-
-    fn is_done(&self) -> bool {
-        self.stop_by_ms > 0 && (self.desk.slab.is_empty() || self.desk.now_ms >= self.stop_by_ms)
     }
 
     fn event(&mut self, ring: &mut Ring, buffers: &mut Buffers, event: Event) {
@@ -417,21 +414,6 @@ impl Shard {
         if let Some(connection) = self.desk.slab.get(key) {
             let listener = &self.settings.listener(connection.listener).path;
             tracing::info!(kind = kind.label(), peer = %connection.peer, %listener, "bad PROXY header");
-        }
-    }
-
-    /// The server stops: no more connections, and every stream ends in order.
-    pub(super) fn stop(&mut self, ring: &mut Ring, drain_ms: u64) {
-        if self.stop_by_ms > 0 {
-            return;
-        }
-        self.stop_by_ms = self.desk.now_ms + drain_ms.max(1);
-        for acceptor in &mut self.acceptors {
-            acceptor.close();
-        }
-        for key in self.desk.slab.keys() {
-            let error = StreamError::new(StreamCondition::SystemShutdown);
-            self.end_with(ring, key, EndReason::Shutdown, error);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::SyncSender;
 
 use crate::base::key::Key;
 use crate::jid::Jid;
@@ -15,6 +16,8 @@ use crate::modules;
 use crate::modules::register::Ask;
 use crate::net::dial::DialError;
 use crate::net::dial::Dialled;
+use crate::net::tls::TlsClient;
+use crate::net::tls::TlsServer;
 use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::proto::sasl::keys::Secret;
@@ -116,7 +119,13 @@ impl Note {
             Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, _) => Some(*key),
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
-            Self::Dialled(..) | Self::Inquiry(_) | Self::Gathered(..) | Self::Stop(_) => None,
+            Self::Dialled(..)
+            | Self::Inquiry(_)
+            | Self::Gathered(..)
+            | Self::Alive(_)
+            | Self::Certificates(..)
+            | Self::Stop(..)
+            | Self::Drained => None,
             Self::Opening(key, ..) => Some(*key),
             Self::Data(waiting, _) => waiting.connection,
         }
@@ -149,6 +158,12 @@ pub enum Note {
     Inquiry(Inquiry),
     /// What a shard answers to a question of this one.
     Gathered(u64, Answer),
-    /// Stop: close every stream within so many milliseconds.
-    Stop(u64),
+    /// Somebody asks whether the shard still does its turns: its number is the answer.
+    Alive(SyncSender<usize>),
+    /// What listeners handshake with from now on, by their numbers; and streams to other servers.
+    Certificates(Vec<(u16, TlsServer)>, Option<TlsClient>),
+    /// Stop: close every stream within so many milliseconds, then say so with the shard's number.
+    Stop(u64, SyncSender<usize>),
+    /// Every shard has closed its streams: end.
+    Drained,
 }

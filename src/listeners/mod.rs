@@ -12,6 +12,7 @@ pub mod c2s;
 pub mod components;
 pub mod connection;
 pub mod desk;
+pub mod drain;
 pub mod drive;
 pub mod ending;
 pub mod http;

@@ -123,11 +123,11 @@ impl Shard {
             return false;
         };
         let mut send = Vec::new();
-        let listener = self.settings.listener(connection.listener);
+        let server = self.tls.get(usize::from(connection.listener));
         let made = match (
             &connection.stage,
-            &listener.tls,
-            &self.settings.federation.tls,
+            server.and_then(Option::as_ref),
+            &self.outgoing_tls,
         ) {
             (Stage::Outbound(outbound), _, Some(client)) => {
                 let remote = &outbound.pair().remote;

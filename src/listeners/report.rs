@@ -56,7 +56,7 @@ pub fn status(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts
                 .iter()
                 .filter_map(|s| s.by_listener.get(number))
                 .sum();
-            let tls = listener.tls.as_ref();
+            let days = statuses.first().map(|status| &status.certificate_days);
             json!({
                 "path": listener.path,
                 "address": listener.address.to_string(),
@@ -64,7 +64,7 @@ pub fn status(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts
                 "connections": open,
                 "connections_max": listener.gate.open_max(),
                 "accepted": listener.gate.accepted(),
-                "certificate_days": tls.map(|tls| tls.days_left_at(facts.unix_seconds)),
+                "certificate_days": days.and_then(|days| days.get(number).copied().flatten()),
             })
         })
         .collect();

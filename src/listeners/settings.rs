@@ -61,8 +61,11 @@ pub struct Listener {
     pub gate: Arc<Gate>,
     /// Limits per client address.
     pub addresses: Option<Arc<AddressLimits>>,
-    /// Certificate and rules, where TLS is offered.
-    pub tls: Option<TlsServer>,
+    /// Certificate and rules of the start, where TLS is offered. A handshake takes
+    /// `Shard::tls_of` instead, which a reload changes.
+    pub tls_at_start: Option<TlsServer>,
+    /// The socket came from the service manager, which keeps it.
+    pub inherited: bool,
     /// TLS begins with the first byte.
     pub direct_tls: bool,
     /// Nothing goes before STARTTLS.
@@ -136,6 +139,8 @@ pub struct Prepared {
     pub acceptors: Vec<u32>,
     /// TLS, made from its files.
     pub tls: Option<TlsServer>,
+    /// The sockets came from the service manager.
+    pub inherited: bool,
     /// Keys for the table of client addresses.
     pub hasher: std::hash::RandomState,
 }
@@ -242,7 +247,7 @@ impl Settings {
             hosts: self.hosts.as_slice(),
             default_host: &self.config.general.default_server_domain.value,
             language: &self.config.general.language,
-            starttls: listener.tls.is_some() && !listener.direct_tls,
+            starttls: listener.tls_at_start.is_some() && !listener.direct_tls,
             tls_required: listener.tls_required,
             clear: if local {
                 &of_host.clear_here
@@ -282,7 +287,8 @@ impl Listener {
             num_acceptors: 0,
             gate: Arc::new(Gate::new(None, None)),
             addresses: None,
-            tls: None,
+            tls_at_start: None,
+            inherited: false,
             direct_tls: false,
             tls_required: false,
             proxy: false,
@@ -348,7 +354,8 @@ impl Listener {
                 common.accept_rate.map(u64::from),
             )),
             addresses: addresses(common, prepared.hasher),
-            tls: prepared.tls,
+            tls_at_start: prepared.tls,
+            inherited: prepared.inherited,
             direct_tls: mode == Some(TlsMode::Tls),
             tls_required: mode == Some(TlsMode::StartTlsRequired),
             proxy: common.proxy_protocol,
@@ -421,7 +428,8 @@ impl Listener {
         let prepared = Prepared {
             address: parent.address,
             acceptors: Vec::new(),
-            tls: parent.tls.clone(),
+            tls: parent.tls_at_start.clone(),
+            inherited: parent.inherited,
             hasher: std::hash::RandomState::new(),
         };
         let (limits_before_login, limits) = limits(config, &common);

@@ -14,6 +14,7 @@ use crate::base::key::Key;
 use crate::base::timer_wheel::TimerWheel;
 use crate::jid::Jid;
 use crate::listeners::desk::Desk;
+use crate::listeners::drain::Drain;
 use crate::listeners::ending::EndReason;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
@@ -27,6 +28,8 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::net::accept::Acceptor;
 use crate::net::ring::Received;
+use crate::net::tls::TlsClient;
+use crate::net::tls::TlsServer;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::registrar::Registrar;
 use crate::route::services::Claim;
@@ -98,6 +101,12 @@ pub struct Shard {
     pub spread_next: usize,
     /// The time by which the shard stops; 0 while it serves.
     pub stop_by_ms: u64,
+    /// How far the stop has come.
+    pub drain: Option<Drain>,
+    /// What each listener handshakes with, by its number: a reload puts new ones here.
+    pub tls: Vec<Option<TlsServer>>,
+    /// What streams to other servers handshake with; a reload changes it.
+    pub outgoing_tls: Option<TlsClient>,
     /// The store.
     pub store: StoreHandle,
     /// Threads that compute password hashes.
@@ -148,6 +157,10 @@ impl Shard {
     /// From its parts, on its own thread.
     pub fn new(parts: Parts, acceptors: Vec<Acceptor>) -> Self {
         let settings = Rc::new(parts.settings);
+        let listeners = settings.listeners().iter();
+        let tls = listeners
+            .map(|listener| listener.tls_at_start.clone())
+            .collect();
         let mut shard = Self {
             desk: Desk::new(parts.mesh, Rc::clone(&settings)),
             sessions: Table::new(parts.hasher),
@@ -164,6 +177,9 @@ impl Shard {
             ends: [0; EndReason::ALL.len()],
             spread_next: 0,
             stop_by_ms: 0,
+            drain: None,
+            tls,
+            outgoing_tls: settings.federation.tls.clone(),
             store: parts.store,
             work: parts.work,
             outside: parts.outside,
@@ -195,6 +211,27 @@ impl Shard {
     /// This shard's number.
     pub fn number(&self) -> usize {
         self.desk.mesh.me()
+    }
+
+    /// What connections of a listener handshake with from now on; None where it has no TLS.
+    pub fn tls_of(&self, listener: u16) -> Option<&TlsServer> {
+        self.tls.get(usize::from(listener))?.as_ref()
+    }
+
+    /// Takes new certificates. Connections keep what they have shaken hands with.
+    pub(super) fn take_certificates(
+        &mut self,
+        fresh: Vec<(u16, TlsServer)>,
+        outgoing: Option<TlsClient>,
+    ) {
+        if outgoing.is_some() {
+            self.outgoing_tls = outgoing;
+        }
+        for (listener, server) in fresh {
+            if let Some(place) = self.tls.get_mut(usize::from(listener)) {
+                *place = Some(server);
+            }
+        }
     }
 
     /// What the modules see.

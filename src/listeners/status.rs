@@ -64,6 +64,8 @@ pub struct ShardStatus {
     pub sessions: usize,
     /// Connections by listener number.
     pub by_listener: Vec<usize>,
+    /// Days until the certificate of each listener expires, as it is read now.
+    pub certificate_days: Vec<Option<i64>>,
     /// Names of components whose connections are here.
     pub components: Vec<String>,
     /// Ended connections by reason.
@@ -152,6 +154,11 @@ impl Shard {
             users: self.sessions.users_len(),
             sessions: self.sessions.sessions(),
             by_listener,
+            certificate_days: self
+                .tls
+                .iter()
+                .map(|tls| Some(tls.as_ref()?.days_left_at(self.facts.unix_seconds)))
+                .collect(),
             components: self.components(),
             ends: EndReason::ALL
                 .iter()

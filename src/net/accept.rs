@@ -41,6 +41,8 @@ pub struct Acceptor {
     waiting: VecDeque<Admitted>,
     paused_until_ms: u64,
     gate: Arc<Gate>,
+    /// Others hold the socket too: it goes on listening when this server stops.
+    inherited: bool,
     open: bool,
     /// Nothing is asked for because the listener is full; whoever ends has to say so.
     blocked: bool,
@@ -68,9 +70,16 @@ impl Acceptor {
             waiting: VecDeque::new(),
             paused_until_ms: 0,
             gate,
+            inherited: false,
             open: true,
             blocked: false,
         }
+    }
+
+    /// Marks a socket that another process opened and may serve after us.
+    #[must_use]
+    pub fn inherited(self, inherited: bool) -> Self {
+        Self { inherited, ..self }
     }
 
     /// The listener's number.
@@ -113,7 +122,7 @@ impl Acceptor {
                 Ok(())
             }
             Ok(_) => Ok(()),
-            // Closing the socket ends the accepts that are outstanding.
+            // Closing ends the accepts that are outstanding.
             Err(_) if !self.open => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Ok(()),
@@ -153,8 +162,8 @@ impl Acceptor {
         (self.open && self.paused_until_ms > now_ms).then_some(self.paused_until_ms)
     }
 
-    /// No more connections: those that wait are closed, outstanding accepts end with the socket.
-    pub fn close(&mut self) {
+    /// No more connections: those that wait are closed, outstanding accepts end.
+    pub fn close(&mut self, ring: &mut Ring) {
         if !self.open {
             return;
         }
@@ -164,6 +173,10 @@ impl Acceptor {
         }
         if std::mem::take(&mut self.blocked) {
             self.gate.note_waiting(false);
+        }
+        if self.inherited {
+            // Whoever opened it keeps it: clients queue in its backlog until the next server.
+            return ring.cancel_accepts(self.socket.as_raw_fd());
         }
         // By a call of its own: a shutdown in the ring looks the descriptor up later, when its
         // number may be somebody else's. It ends every accept that is outstanding; a socket that

@@ -47,6 +47,43 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Bound> {
     Ok(Bound { address, sockets })
 }
 
+/// A listening socket that another process opened for this one (LISTEN_FDS of systemd).
+#[derive(Debug)]
+pub struct Inherited {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The socket.
+    pub socket: OwnedFd,
+}
+
+impl Inherited {
+    /// Takes a socket as it comes, with the options that our own sockets have.
+    ///
+    /// # Errors
+    /// Why it cannot serve a listener.
+    pub fn adopt(socket: OwnedFd) -> Result<Self, String> {
+        let sock = SockRef::from(&socket);
+        let failed = |error: io::Error| format!("it cannot be used: {error}");
+        let address = sock.local_addr().map_err(failed)?.as_socket();
+        let address = address.ok_or("it is no TCP socket")?;
+        if !sock.is_listener().map_err(failed)? {
+            return Err(format!(
+                "the one on {address} does not listen (Accept=no is needed)"
+            ));
+        }
+        // IPv4 clients of such a socket would all be of one IPv6 network for the limits.
+        if address.is_ipv6() && !sock.only_v6().map_err(failed)? {
+            return Err(format!(
+                "the one on {address} takes IPv4 too: write BindIPv6Only=ipv6-only, and for IPv4 \
+                 ListenStream=0.0.0.0:{}",
+                address.port()
+            ));
+        }
+        keep_alive(&socket).map_err(failed)?;
+        Ok(Self { address, socket })
+    }
+}
+
 /// What every connection has: no delay, and the question whether its other end is still there.
 ///
 /// # Errors
@@ -156,6 +193,27 @@ mod tests {
             bind(shared.address, 1).expect_err("shared").kind(),
             io::ErrorKind::AddrInUse
         );
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "somebody else opened the socket")]
+    fn an_inherited_socket_must_listen_on_one_family() {
+        let ours = TcpListener::bind(loopback(0)).expect("bind");
+        let address = ours.local_addr().expect("address");
+        let adopted = Inherited::adopt(ours.into()).expect("adopted");
+        assert_eq!(adopted.address, address);
+        assert!(
+            SockRef::from(&adopted.socket)
+                .tcp_nodelay()
+                .expect("option")
+        );
+
+        let bound = bind(loopback(0), 1).expect("bind").sockets.remove(0);
+        let text = Inherited::adopt(bound).expect_err("does not listen");
+        assert!(text.contains("does not listen"), "{text}");
+        let both = TcpListener::bind("[::]:0").expect("bind");
+        let text = Inherited::adopt(both.into()).expect_err("takes both families");
+        assert!(text.contains("BindIPv6Only"), "{text}");
     }
 
     #[test]

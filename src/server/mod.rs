@@ -1,12 +1,17 @@
 //! The order of start and the order of stop, one step a line.
 
+mod control;
 pub mod doctor;
 pub mod federation;
+mod inherited;
 mod log;
+mod notify;
+mod reload;
 mod secrets;
 mod start_text;
 pub mod status;
 pub mod tls;
+mod watch;
 
 use std::hash::RandomState;
 use std::net::SocketAddr;
@@ -16,15 +21,12 @@ use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use std::time::Instant;
 
 use aws_lc_rs::rand::SecureRandom;
 use aws_lc_rs::rand::SystemRandom;
-use signal_hook::consts::SIGHUP;
-use signal_hook::consts::SIGINT;
-use signal_hook::consts::SIGTERM;
-use signal_hook::iterator::Signals;
 
 use crate::auth::decoy::Decoys;
 use crate::backend::embedded::Store;
@@ -65,16 +67,30 @@ pub fn served(config: &Config) -> Vec<Listener> {
     config.listeners.clone()
 }
 
+/// Beyond the drain time, how long a stop waits for shards to say that they are done.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// `meerkat serve`: until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> ExitCode {
-    log::start(loaded.config.general.loglevel);
-    match Server::start(&loaded).and_then(wait) {
+    let mut log = log::Log::start(&loaded.config);
+    match start_and_run(&loaded, &mut log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.say();
             ExitCode::FAILURE
         }
     }
+}
+
+fn start_and_run(loaded: &Loaded, log: &mut log::Log) -> Result<(), Failure> {
+    // A signal during the start is not lost.
+    let told = control::catch_signals()?;
+    let server = Server::start(loaded)?;
+    notify::watch(&server.outside)
+        .map_err(|error| Failure::new(format!("no thread for the watchdog: {error}")))?;
+    start_text::print(&server.text);
+    let reload = reload::Reload::new(loaded.clone(), server.outside.clone());
+    control::run(server, reload, log, &told)
 }
 
 /// A listener's sockets, one for each core that serves it.
@@ -167,14 +183,14 @@ impl Server {
             .collect()
     }
 
-    /// Tells every shard to close its streams and end.
-    fn tell_to_stop(&self) {
+    fn drain_ms(&self) -> u64 {
+        self.settings.config.runtime.drain_ms
+    }
+
+    fn tell(&self, note: impl Fn() -> Note) {
         for shard in &self.outside {
             // A full inbox has room again after the shard's next turn.
-            while shard
-                .send(Note::Stop(self.settings.config.runtime.drain_ms))
-                .is_err()
-            {
+            while shard.send(note()).is_err() {
                 std::thread::yield_now();
             }
         }
@@ -185,7 +201,17 @@ impl Server {
     /// # Errors
     /// When a shard had failed.
     pub fn stop(self) -> Result<(), Failure> {
-        self.tell_to_stop();
+        let (sender, drained) = sync_channel(self.outside.len());
+        self.tell(|| Note::Stop(self.drain_ms(), sender.clone()));
+        drop(sender);
+        // None ends before the last: until then stanzas may come for users of each.
+        let patience = Duration::from_millis(self.drain_ms()).saturating_add(STOP_PATIENCE);
+        for _ in &self.outside {
+            if drained.recv_timeout(patience).is_err() {
+                break;
+            }
+        }
+        self.tell(|| Note::Drained);
         let joined = self.shards.join();
         drop(self.work);
         drop(self.background);
@@ -211,25 +237,46 @@ fn prepare(
 ) -> Result<(Vec<Prepared>, Sockets), Failure> {
     let mut prepared = Vec::with_capacity(listeners.len());
     let mut sockets = Vec::with_capacity(listeners.len());
+    let mut inherited = inherited::Sockets::take()?;
     for listener in listeners {
         let tls = tls::build(loaded, listener);
         let tls = tls.map_err(|errors| Failure::new(errors.to_string()))?;
-        let mut acceptors = split(listener.common.num_acceptors, cores);
-        if !listener.common.reuse_port {
-            // One socket on one core, as `reuse_port = false` asks for.
-            acceptors = split(listener.common.num_acceptors, 1);
-        }
-        let bound = socket::bind_patiently(listener.common.address, acceptors.len(), PORT_PATIENCE)
-            .map_err(|error| taken(listener, listener.common.address, &error))?;
+        let own = inherited.of(listener, cores)?;
+        let is_inherited = !own.sockets.is_empty();
+        let (bound, acceptors) = if is_inherited {
+            (
+                socket::Bound {
+                    address: own.address,
+                    sockets: own.sockets,
+                },
+                own.acceptors,
+            )
+        } else {
+            bind(listener, cores)?
+        };
         sockets.push(bound.sockets);
         prepared.push(Prepared {
             address: bound.address,
             acceptors,
             tls,
+            inherited: is_inherited,
             hasher: RandomState::new(),
         });
     }
+    inherited.nothing_left()?;
     Ok((prepared, sockets))
+}
+
+/// The sockets of a listener and the accepts of each.
+fn bind(listener: &Listener, cores: usize) -> Result<(socket::Bound, Vec<u32>), Failure> {
+    let mut acceptors = split(listener.common.num_acceptors, cores);
+    if !listener.common.reuse_port {
+        // One socket on one core, as `reuse_port = false` asks for.
+        acceptors = split(listener.common.num_acceptors, 1);
+    }
+    let bound = socket::bind_patiently(listener.common.address, acceptors.len(), PORT_PATIENCE)
+        .map_err(|error| taken(listener, listener.common.address, &error))?;
+    Ok((bound, acceptors))
 }
 
 fn taken(listener: &Listener, address: SocketAddr, error: &std::io::Error) -> Failure {
@@ -312,8 +359,9 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
     let acceptors = own
         .into_iter()
         .map(|(number, socket, share)| {
-            let gate = Arc::clone(&parts.settings.listener(number).gate);
-            Acceptor::new(number, socket, share, gate)
+            let listener = parts.settings.listener(number);
+            let gate = Arc::clone(&listener.gate);
+            Acceptor::new(number, socket, share, gate).inherited(listener.inherited)
         })
         .collect();
     let drive = AssertUnwindSafe(|| Shard::new(parts, acceptors).drive(ring, buffers));
@@ -322,28 +370,4 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
         tracing::error!("a core failed; the server ends");
         std::process::exit(1);
     }
-}
-
-/// Waits for a signal, then stops in order; a second signal ends at once.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a second signal must end the process at once"
-)]
-fn wait(server: Server) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| Failure::new(format!("signals cannot be caught: {error}")))?;
-    start_text::print(&server.text);
-    for signal in signals.forever() {
-        if signal != SIGHUP {
-            tracing::info!(signal, "stopping");
-            break;
-        }
-        tracing::warn!("SIGHUP: this version re-reads nothing; restart it to apply changes");
-    }
-    std::thread::spawn(move || {
-        if signals.forever().any(|signal| signal != SIGHUP) {
-            std::process::exit(1);
-        }
-    });
-    server.stop()
 }

@@ -143,16 +143,25 @@ fn listener_line(listener: &Listener) -> String {
     } else {
         shares = vec![format!("{} on {} cores", shares.join(" + "), shares.len())];
     }
-    let tls = match (&listener.tls, listener.direct_tls, listener.tls_required) {
+    let tls = match (
+        &listener.tls_at_start,
+        listener.direct_tls,
+        listener.tls_required,
+    ) {
         (None, _, _) => "no TLS",
         (Some(_), true, _) => "direct TLS",
         (Some(_), false, true) => "STARTTLS required",
         (Some(_), false, false) => "STARTTLS",
     };
     let proxy = if listener.proxy { ", PROXY header" } else { "" };
+    let inherited = if listener.inherited {
+        "inherited socket; "
+    } else {
+        ""
+    };
     let most = listener.limits.stanza_bytes_max;
     format!(
-        "  listening  {} on {} ({tls}{proxy}; accepts {}; stanzas up to {most} bytes)",
+        "  listening  {} on {} ({inherited}{tls}{proxy}; accepts {}; stanzas up to {most} bytes)",
         listener.path,
         listener.address,
         shares.join("")
@@ -160,7 +169,7 @@ fn listener_line(listener: &Listener) -> String {
 }
 
 fn tls_warnings(listener: &Listener) -> Vec<String> {
-    let warnings = listener.tls.iter().flat_map(|tls| tls.warnings());
+    let warnings = listener.tls_at_start.iter().flat_map(|tls| tls.warnings());
     warnings
         .map(|warning| {
             format!(

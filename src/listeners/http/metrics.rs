@@ -152,7 +152,7 @@ pub fn text(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts) 
     }
     stanzas(&mut out, statuses);
     reasons(&mut out, statuses);
-    listeners(&mut out, settings, statuses, facts);
+    listeners(&mut out, settings, statuses);
     let turns = statuses
         .iter()
         .map(|s| ("core", &s.shard as &dyn Display, &s.cells.turn));
@@ -221,12 +221,7 @@ fn reasons(out: &mut Exposition, statuses: &[ShardStatus]) {
     }
 }
 
-fn listeners(
-    out: &mut Exposition,
-    settings: &Settings,
-    statuses: &[ShardStatus],
-    facts: &ServerFacts,
-) {
+fn listeners(out: &mut Exposition, settings: &Settings, statuses: &[ShardStatus]) {
     let all = settings.listeners();
     out.family(
         "meerkat_accepted_total",
@@ -255,9 +250,9 @@ fn listeners(
     }
     let help = "Days until the first certificate of the chain expires.";
     out.family("meerkat_certificate_days", Kind::Gauge, help);
-    for listener in all {
-        if let Some(tls) = &listener.tls {
-            let days = tls.days_left_at(facts.unix_seconds);
+    let days = statuses.first().map(|status| &status.certificate_days);
+    for (listener, days) in all.iter().zip(days.into_iter().flatten()) {
+        if let Some(days) = days {
             out.value(&[("listener", &listener.path)], days);
         }
     }

@@ -219,7 +219,7 @@ impl Shard {
             keys: &settings.federation.keys,
             default_host: &config.general.default_server_domain.value,
             language: &config.general.language,
-            starttls: listener.tls.is_some() && !listener.direct_tls,
+            starttls: listener.tls_at_start.is_some() && !listener.direct_tls,
             tls_required: listener.tls_required,
         };
         let order = if expects_header {

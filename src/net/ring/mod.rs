@@ -24,6 +24,7 @@ use io_uring::IoUring;
 use io_uring::cqueue;
 use io_uring::opcode;
 use io_uring::squeue;
+use io_uring::types::CancelBuilder;
 use io_uring::types::Fd;
 use io_uring::types::SubmitArgs;
 use io_uring::types::Timespec;
@@ -237,6 +238,20 @@ impl Ring {
                     generation: 0,
                 },
             ));
+        self.push(&entry);
+    }
+
+    /// Ends the accepts that are outstanding on a listening socket, and leaves the socket as it is.
+    pub fn cancel_accepts(&mut self, socket: RawFd) {
+        let ignored = token(
+            Kind::Ignore,
+            Key {
+                slot: 0,
+                generation: 0,
+            },
+        );
+        let all = CancelBuilder::fd(Fd(socket)).all();
+        let entry = opcode::AsyncCancel2::new(all).build().user_data(ignored);
         self.push(&entry);
     }
 

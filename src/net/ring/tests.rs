@@ -156,3 +156,25 @@ fn every_buffer_comes_round_again() {
         buffers.give_back(id);
     }
 }
+
+#[test]
+fn cancelled_accepts_leave_the_socket_listening() {
+    let (mut ring, _buffers) = ring();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("address");
+    ring.accept(3, listener.as_raw_fd());
+    ring.accept(3, listener.as_raw_fd());
+    ring.wait(Some(Duration::ZERO)).expect("submit");
+    ring.cancel_accepts(listener.as_raw_fd());
+    for _ in 0..2 {
+        let Event::Accepted { result, .. } = next(&mut ring) else {
+            panic!("not an accept");
+        };
+        let error = result.expect_err("cancelled");
+        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+    }
+    // Whoever else holds the socket goes on accepting.
+    let client = TcpStream::connect(address).expect("still listening");
+    let (_, peer) = listener.accept().expect("accepted");
+    assert_eq!(peer, client.local_addr().expect("address"));
+}
