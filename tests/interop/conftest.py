@@ -39,12 +39,13 @@ def start_server(folder, request):
     kind = SERVERS[request.config.getoption("--server")]
     started = []
 
-    def start(*, limits=(), **wanted):
+    def start(*, limits=(), manager=None, env=None, **wanted):
         home = folder / f"server-{len(started)}"
         home.mkdir()
         server = kind(home, **wanted)
         started.append(server)
-        return server.serve(limits=limits) if limits else server.serve()
+        serving = {"limits": limits, "manager": manager, "env": env}
+        return server.serve(**{name: given for name, given in serving.items() if given})
 
     yield start
     for server in started:

@@ -70,15 +70,19 @@ class Meerkat(Process):
             keys["tls.keyfile"] = str(self.certificate.key)
         return keys | listener.options
 
-    def serve(self, limits=()):
+    def serve(self, limits=(), manager=None, env=None):
         serves = [listener.port for listener in self.listeners]
-        command = [binary(), "serve", "-c", self.config_file]
-        self.start(command, serves=serves, limits=limits)
+        command = self.command()
+        env = os.environ | env if env else None
+        self.start(command, serves=serves, limits=limits, manager=manager, env=env)
         # Its last step: `meerkat status` is answered.
         deadline = time.monotonic() + START_SECONDS
         while self.run("status").returncode != 0:
             assert time.monotonic() < deadline, f"status is not answered:\n{self.tail()}"
         return self
+
+    def command(self):
+        return [binary(), "serve", "-c", self.config_file]
 
     def run(self, *arguments, stdin=None, prefix=()):
         """A subcommand on this configuration; the finished process."""

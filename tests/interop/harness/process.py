@@ -24,14 +24,25 @@ class Process:
         self.log_file = folder / f"{name}.log"
         self.child = None
 
-    def start(self, command, *, cwd=None, env=None, serves=(), limits=()):
-        """Runs until each port of `serves` accepts; `limits` are options of prlimit(1)."""
+    def start(self, command, *, cwd=None, env=None, serves=(), limits=(), manager=None):
+        """Runs until each port of `serves` accepts; `limits` are options of prlimit(1).
+
+        `manager` (harness.manager.Manager) starts it as systemd would."""
         # Dies with the test run, even where that is killed.
         command = ["setpriv", "--pdeathsig", "KILL", "prlimit", *limits, *command]
+        passed = ()
+        if manager is not None:
+            command, env, passed = manager.wrap(command, env)
         command = [str(part) for part in command]
         with self.log_file.open("ab") as log:
             self.child = subprocess.Popen(
-                command, cwd=cwd or self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=cwd or self.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=passed,
             )
         self.wait_serving(serves)
 
