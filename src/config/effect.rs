@@ -72,11 +72,6 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.http", Works),
     ("listen.http.protocol.compress", Nothing(NOT_IMPLEMENTED)),
     (
-        "listen.http.handlers.mongoose_bosh_handler",
-        NotServed(ABSENT_HANDLER),
-    ),
-    ("listen.http.handlers.mod_bosh", NotServed(ABSENT_HANDLER)),
-    (
         "listen.http.handlers.mongoose_graphql_handler",
         NotServed(ABSENT_HANDLER),
     ),

@@ -329,6 +329,7 @@ impl Shard {
             return;
         };
         connection.alarm = Default::default();
+        self.bosh_moves(&mut connection, shard);
         self.partial_bytes = self
             .partial_bytes
             .saturating_sub(connection.partial_bytes());
@@ -348,6 +349,7 @@ impl Shard {
     pub(super) fn arrive_here(&mut self, connection: Connection) -> Key {
         self.partial_bytes += connection.partial_bytes();
         let key = self.desk.slab.insert(connection);
+        self.bosh_moved(key);
         self.arm_timer(key);
         key
     }

@@ -14,6 +14,7 @@ use crate::base::address_limits::Counted;
 use crate::base::timer_wheel::Alarm;
 use crate::base::token_bucket::TokenBucket;
 use crate::jid::Jid;
+use crate::listeners::http::bosh::Bosh;
 use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
 use crate::net::tls::TlsStream;
@@ -67,6 +68,8 @@ pub enum Stage {
 pub enum Carrier {
     /// Frames of a WebSocket.
     WebSocket(WebSocket),
+    /// Requests and answers of BOSH; there is no socket.
+    Bosh(Box<Bosh>),
 }
 
 /// The session of a connection, as far as the connection needs it.
@@ -122,8 +125,8 @@ pub struct Partial {
 /// One socket. Lives on: the shard that accepted it until its session is bound, then on the owner
 /// shard of its user.
 pub struct Connection {
-    /// The socket.
-    pub socket: OwnedFd,
+    /// The socket; None for a session that is carried by requests.
+    pub socket: Option<OwnedFd>,
     /// The client: the socket's peer, or what the PROXY header says.
     pub peer: SocketAddr,
     /// Which listener it came in on.
@@ -185,7 +188,7 @@ pub struct Connection {
 impl Connection {
     /// A fresh connection.
     pub fn new(
-        socket: OwnedFd,
+        socket: Option<OwnedFd>,
         peer: SocketAddr,
         listener: u16,
         stage: Stage,
@@ -227,7 +230,8 @@ impl Connection {
 
     /// The descriptor, for the ring.
     pub fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        // Nothing is ever asked of a session without a socket; the kernel refuses this number.
+        self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     /// The other end of the socket is this machine; what a PROXY header says never is.
@@ -247,6 +251,7 @@ impl Connection {
             .map(|idle_ms| self.active_ms + idle_ms);
         let carrier = match self.carrier.as_deref() {
             Some(Carrier::WebSocket(socket)) => socket.due_ms(settings.listener(self.listener)),
+            Some(Carrier::Bosh(bosh)) => Some(bosh.session.due_ms()),
             None => None,
         };
         [stalled, deadline, paced, idle, carrier]
@@ -281,7 +286,7 @@ impl Connection {
     pub fn has_frames(&self) -> bool {
         match self.carrier.as_deref() {
             Some(Carrier::WebSocket(socket)) => socket.has_raw(),
-            None => false,
+            Some(Carrier::Bosh(_)) | None => false,
         }
     }
 
@@ -298,6 +303,8 @@ impl Connection {
     pub fn partial_bytes(&self) -> usize {
         let framed = match self.carrier.as_deref() {
             Some(Carrier::WebSocket(socket)) => socket.partial_bytes(),
+            // Bounded by its request, and there only while the stream waits.
+            Some(Carrier::Bosh(_)) => 0,
             None => 0,
         };
         framed
@@ -309,7 +316,11 @@ impl Connection {
 
     /// Bytes that wait for this peer to read.
     pub fn outbound_bytes(&self) -> usize {
-        self.out.len() + self.in_flight as usize
+        let held = match self.carrier.as_deref() {
+            Some(Carrier::Bosh(bosh)) => bosh.outbound_bytes(),
+            Some(Carrier::WebSocket(_)) | None => 0,
+        };
+        held + self.out.len() + self.in_flight as usize
     }
 
     /// True for a bound session.

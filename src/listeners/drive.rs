@@ -69,6 +69,7 @@ impl Shard {
             self.run_flushes();
             self.run_asked();
             self.run_links(&mut ring);
+            self.run_bosh(&mut ring);
             self.run_movers();
             self.run_timers(&mut ring);
             self.run_drain(&mut ring);
@@ -143,6 +144,7 @@ impl Shard {
         let busy = !self.desk.mesh.is_idle()
             || !self.desk.dirty.is_empty()
             || !self.desk.ends.is_empty()
+            || self.http.bosh.has_requests()
             || !self.words.is_empty()
             || self
                 .acceptors
@@ -305,6 +307,9 @@ impl Shard {
                 Handover::Accepted(socket, peer, number) => {
                     self.begin(ring, socket, peer, number);
                 }
+                Handover::Bosh(request) => self.bosh_arrived(ring, *request),
+                Handover::BoshAnswer(from, body) => self.answer_bosh(ring, from, body),
+                Handover::BoshGone(sid) => self.forget_bosh(&sid),
                 Handover::Bind(moved) => {
                     let Moved {
                         connection,
@@ -364,6 +369,7 @@ impl Shard {
             self.listen_on(ring, key);
         }
         self.look_after_websocket(ring, key);
+        self.look_after_bosh(ring, key);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };

@@ -243,18 +243,23 @@ impl Shard {
         };
         if connection.receiving != Receiving::Idle || connection.sending {
             // Ends what is armed in the ring, which would keep the socket open.
-            let socket = socket2::SockRef::from(&connection.socket);
-            // A socket whose peer is gone already cannot be shut down, and need not be.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+            if let Some(socket) = &connection.socket {
+                // A socket whose peer is gone already cannot be shut down, and need not be.
+                let _ = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Both);
+            }
         }
         self.partial_bytes = self
             .partial_bytes
             .saturating_sub(connection.partial_bytes());
         let listener = connection.listener;
         self.http.forget(key);
-        self.desk.pool.give(std::mem::take(&mut connection.out));
         drop(connection.counted.take());
-        ring.close(connection.socket);
+        let Some(socket) = connection.socket.take() else {
+            // It counts as nobody's connection: its requests come and go on others.
+            return self.closed_bosh(ring, &mut connection);
+        };
+        self.desk.pool.give(std::mem::take(&mut connection.out));
+        ring.close(socket);
         if self.settings.listener(listener).gate.release() {
             self.wake_all();
         }

@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 use crate::base::key::Key;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
+use crate::listeners::http::bosh;
 use crate::listeners::s2s::Letter;
 use crate::listeners::s2s::links::Name;
 use crate::listeners::status::Answer;
@@ -36,6 +37,12 @@ pub enum Handover {
     Accepted(OwnedFd, SocketAddr, u16),
     /// Negotiated here; its user is owned there, where the session is to be opened.
     Bind(Box<Moved>),
+    /// A request for a BOSH session that is there.
+    Bosh(Box<bosh::Request>),
+    /// The answer to a BOSH request that came in there.
+    BoshAnswer(bosh::From, Vec<u8>),
+    /// A BOSH session that was made there is gone.
+    BoshGone(Box<str>),
 }
 
 /// A connection on its way to the owner shard of its user.

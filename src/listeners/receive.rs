@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use crate::base::key::Key;
 use crate::base::token_bucket::TokenBucket;
+use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Partial;
 use crate::listeners::connection::Receiving;
@@ -72,7 +73,7 @@ impl Shard {
             first_stage(listener)
         };
         let scope = StreamScope::ordinary(ns::CLIENT);
-        let connection = Connection::new(socket, peer, number, stage, scope, now_ms);
+        let connection = Connection::new(Some(socket), peer, number, stage, scope, now_ms);
         let key = self.desk.slab.insert(connection);
         if self.stop_by_ms > 0 {
             let error = StreamError::new(StreamCondition::SystemShutdown);
@@ -184,7 +185,8 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
-        if connection.receiving != Receiving::Idle || connection.held {
+        if connection.receiving != Receiving::Idle || connection.held || connection.socket.is_none()
+        {
             return;
         }
         let how = match &connection.shaper {
@@ -447,6 +449,9 @@ impl Shard {
         };
         if matches!(connection.stage, Stage::Http) {
             return self.http_input(ring, key, fresh);
+        }
+        if matches!(connection.carrier.as_deref(), Some(Carrier::Bosh(_))) {
+            return self.bosh_content(ring, key);
         }
         let framed = connection.carrier.is_some();
         if let Some(shaper) = &mut connection.shaper {

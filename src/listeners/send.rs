@@ -40,8 +40,10 @@ impl Shard {
         if connection.sending {
             return;
         }
-        if connection.carrier.is_some() {
-            self.frame_output(key);
+        match connection.carrier.as_deref() {
+            Some(Carrier::Bosh(_)) => return self.flush_bosh(ring, key),
+            Some(Carrier::WebSocket(_)) => self.frame_output(key),
+            None => {}
         }
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
@@ -88,7 +90,7 @@ impl Shard {
                 Some(Carrier::WebSocket(socket)) => {
                     socket.frame(&mut scanner, &written, &mut framed);
                 }
-                None => framed.extend_from_slice(&written),
+                Some(Carrier::Bosh(_)) | None => framed.extend_from_slice(&written),
             }
             connection.out = std::mem::take(&mut framed);
             self.desk.pool.give(written);
@@ -228,7 +230,9 @@ impl Shard {
             return self.close(ring, key, EndReason::Finished);
         }
         // The peer may already be gone; its end is what is waited for either way.
-        let _ = socket2::SockRef::from(&connection.socket).shutdown(std::net::Shutdown::Write);
+        if let Some(socket) = &connection.socket {
+            let _ = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+        }
         self.listen_on(ring, key);
     }
 

@@ -35,6 +35,8 @@ use crate::xml::scan::Limits;
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that wait for one server that we have connected to: as for a listener's peers.
 const OUTGOING_BUFFER_BYTES: usize = 4 << 20;
+/// Time for a step of the negotiation over BOSH, in milliseconds.
+const BOSH_STEP_MS: u64 = 60_000;
 
 /// Mechanisms of one host on one listener.
 struct HostOffer {
@@ -403,6 +405,20 @@ fn add_handlers(
         own.session = handler.backwards_compatible_session;
         own.ping_ms = handler.ping_rate;
         own.silence_ms = handler.timeout.finite();
+        added.push((name, place, listeners.len() as u16));
+        listeners.push(own);
+    }
+    for place in 0..http.handlers.mongoose_bosh_handler.len() {
+        let name = "mongoose_bosh_handler";
+        let Some(parent) = listeners.get(number) else {
+            return;
+        };
+        let common = configured.common.clone();
+        let mut own = Listener::of_handler(config, configured, common, (number as u16, parent));
+        own.path = format!("{}.handlers.{name}[{place}]", configured.path);
+        // A step takes as long as a client may stay away.
+        own.state_timeout_ms = Some(BOSH_STEP_MS);
+        own.session = true;
         added.push((name, place, listeners.len() as u16));
         listeners.push(own);
     }

@@ -215,6 +215,7 @@ impl Shard {
             listener: self.settings.listener(connection.listener).path.clone(),
             transport: match connection.carrier.as_deref() {
                 Some(Carrier::WebSocket(_)) => "websocket",
+                Some(Carrier::Bosh(_)) => "bosh",
                 None => "tcp",
             },
             tls: connection.tls.is_some(),

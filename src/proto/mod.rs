@@ -5,6 +5,7 @@
 //! start TLS, look somebody up, bind, end. The driver carries the order out and comes back with the
 //! answer. Time, randomness and sockets come from outside, so that a test needs none of them.
 
+pub mod bosh;
 pub mod c2s;
 pub mod ns;
 pub mod proxy;

@@ -183,7 +183,9 @@ impl Service<Request<Incoming>> for Serve {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let sites = &self.settings.listener(self.listener).sites;
-        let most = sites.body_bytes_max(&parts);
+        let most = sites.body_bytes_max(&parts, |number| {
+            self.settings.listener(number).limits.stanza_bytes_max
+        });
         Box::pin(answer_to(parts, body, most, Rc::clone(&self.exchange)))
     }
 }
@@ -274,6 +276,8 @@ pub struct Conversation {
     pub upgrade: Option<u16>,
     /// The socket's own peer, where a trusted proxy names another.
     pub socket_peer: Option<SocketAddr>,
+    /// Its requests come from a proxy whose word is taken.
+    pub is_forwarded: bool,
     /// Where events go.
     pub events: Option<Rc<RefCell<Events>>>,
 }
@@ -307,6 +311,7 @@ impl Conversation {
             has_begun: false,
             upgrade: None,
             socket_peer: None,
+            is_forwarded: false,
             events: None,
         }
     }

@@ -33,6 +33,12 @@ pub fn client(headers: &HeaderMap, trusted: &[Cidr]) -> Option<IpAddr> {
     }
 }
 
+/// A trusted proxy says that the client speaks TLS with it. Good for links, never for permissions.
+pub fn is_secured(headers: &HeaderMap) -> bool {
+    let protocol = headers.get("x-forwarded-proto");
+    protocol.is_some_and(|protocol| protocol == "https")
+}
+
 fn hops<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
     let values = headers.get_all(name).iter();
     let texts = values.map(|value| value.to_str().unwrap_or_default());

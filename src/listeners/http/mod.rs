@@ -10,9 +10,11 @@
 //! only when it is sent.
 
 pub mod answer;
+pub mod bosh;
 pub mod conversation;
 pub mod forwarded;
 pub mod gather;
+pub mod host_meta;
 pub mod metrics;
 pub mod sites;
 pub mod websocket;
@@ -52,6 +54,8 @@ pub struct Http {
     /// Requests that wait for other shards; at most one for each connection.
     gatherings: Vec<Gathering>,
     gatherings_begun: u64,
+    /// BOSH.
+    pub bosh: bosh::Sessions,
 }
 
 impl Http {
@@ -265,6 +269,15 @@ impl Shard {
                 StatusCode::BAD_REQUEST,
                 "one Host has to be named",
             )),
+            Err(NoSite::NotFound) if host_meta::is_here(request.parts.uri.path()) => {
+                let secured = connection.tls.is_some()
+                    || (conversation.is_forwarded && forwarded::is_secured(&request.parts.headers));
+                Some(if is_read(&request) {
+                    host_meta::document(&settings, listener, &request.parts, secured)
+                } else {
+                    answer::not_allowed("GET, HEAD")
+                })
+            }
             Err(NoSite::NotFound) => Some(answer::status(StatusCode::NOT_FOUND)),
             Ok(Handler::Absent(name)) => {
                 let text = format!("this version has no {name}");
@@ -276,6 +289,9 @@ impl Shard {
                 None
             }
             Ok(Handler::Metrics) => Some(answer::not_allowed("GET, HEAD")),
+            Ok(Handler::Bosh(number)) => {
+                self.ask_bosh((key, conversation.serial), *number, &request)
+            }
             Ok(Handler::WebSocket(number)) => match websocket::upgrade(&request.parts) {
                 Ok(answer) if self.admit_forwarded(key) => {
                     conversation.upgrade = Some(*number);
@@ -300,6 +316,7 @@ impl Shard {
         if !listener.trusts(proxy.ip()) {
             return;
         }
+        conversation.is_forwarded = true;
         let client = forwarded::client(&request.parts.headers, &listener.trusted);
         connection.proxied = client.is_some();
         connection.peer = client.map_or(proxy, |client| (client, 0).into());

@@ -4,12 +4,15 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 
 use crate::config::listen::Http;
+use crate::listeners::http::bosh::BODY_BYTES;
 
 /// What answers requests.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Handler {
     /// RFC 7395; the number of the listener that its connections become.
     WebSocket(u16),
+    /// XEP-0206; the number of the listener that its sessions belong to.
+    Bosh(u16),
     /// Figures for Prometheus.
     Metrics,
     /// A handler that loads and has no code yet: its name.
@@ -55,9 +58,13 @@ impl Sites {
                 Handler::WebSocket(number),
             );
         }
-        for handler in &handlers.mongoose_bosh_handler {
-            let absent = Handler::Absent("mongoose_bosh_handler");
-            this.add(&handler.host.value, &handler.path.value, absent);
+        for (place, handler) in handlers.mongoose_bosh_handler.iter().enumerate() {
+            let number = number("mongoose_bosh_handler", place);
+            this.add(
+                &handler.host.value,
+                &handler.path.value,
+                Handler::Bosh(number),
+            );
         }
         for handler in &handlers.mongoose_prometheus_handler {
             this.add(&handler.host.value, &handler.path.value, Handler::Metrics);
@@ -132,9 +139,16 @@ impl Sites {
         best.map(|site| &site.handler).ok_or(NoSite::NotFound)
     }
 
-    /// Bytes that the body of this request may have.
-    pub fn body_bytes_max(&self, parts: &Parts) -> usize {
+    /// Host (None: any), path and handler of every site.
+    pub fn entries(&self) -> impl Iterator<Item = (Option<&str>, &str, &Handler)> {
+        let sites = self.sites.iter();
+        sites.map(|site| (site.host.as_deref(), &*site.path, &site.handler))
+    }
+
+    /// Bytes that the body of this request may have; `stanza` gives those of a stanza on a listener.
+    pub fn body_bytes_max(&self, parts: &Parts, stanza: impl Fn(u16) -> usize) -> usize {
         match self.find(parts) {
+            Ok(Handler::Bosh(number)) => stanza(*number).saturating_add(BODY_BYTES),
             Ok(Handler::WebSocket(_) | Handler::Metrics | Handler::Absent(_)) | Err(_) => 0,
         }
     }

@@ -178,7 +178,7 @@ pub fn upgrade(parts: &Parts) -> Result<Response<Content>, Box<Response<Content>
 fn of(connection: &mut Connection) -> Option<&mut WebSocket> {
     match connection.carrier.as_deref_mut() {
         Some(Carrier::WebSocket(socket)) => Some(socket),
-        None => None,
+        Some(Carrier::Bosh(_)) | None => None,
     }
 }
 

@@ -307,8 +307,14 @@ impl Shard {
             outbound.open(&terms, &mut out);
         }
         let stage = Stage::Outbound(Box::new(outbound));
-        let connection =
-            Connection::new(dialled.socket, dialled.peer, number, stage, scope, now_ms);
+        let connection = Connection::new(
+            Some(dialled.socket),
+            dialled.peer,
+            number,
+            stage,
+            scope,
+            now_ms,
+        );
         let key = self.desk.slab.insert(connection);
         if let Some(link) = self.desk.links.get_mut(*hash, &pair.local, &pair.remote) {
             link.state = State::Opening(key);

@@ -1,6 +1,8 @@
 """Requests that are none, are meant to deceive, or never end: the right status, and the end."""
 
+import json
 import time
+from xml.etree import ElementTree
 
 import pytest
 
@@ -162,3 +164,18 @@ def test_a_trusted_proxy_names_the_client(start_server, closing):
 
     assert [connect("192.0.2.1") for _ in range(3)] == [101, 101, 429]
     assert [connect("192.0.2.2") for _ in range(3)] == [101, 101, 429]
+
+
+def test_host_meta_says_where_xmpp_is(start_server, closing):
+    handlers = {"mongoose_websocket_handler": {"path": "/ws-xmpp"}, "mongoose_bosh_handler": {"path": "/http-bind"}}
+    options = {"trusted_proxies": ["127.0.0.1"]}
+    server = start_server(listeners=[http_listener(options=options, **handlers)])
+    wire = closing(Http(server.listeners[0].address))
+    answer = wire.get("/.well-known/host-meta.json")
+    assert answer.status == 200 and answer.headers["access-control-allow-origin"] == "*"
+    links = {link["rel"].split(":")[-1]: link["href"] for link in json.loads(answer.body)["links"]}
+    assert links == {"websocket": "ws://localhost/ws-xmpp", "xbosh": "http://localhost/http-bind"}
+    answer = wire.get("/.well-known/host-meta", headers="X-Forwarded-Proto: https\r\n")
+    assert answer.headers["content-type"] == "application/xrd+xml"
+    hrefs = [link.get("href") for link in ElementTree.fromstring(answer.body)]
+    assert sorted(hrefs) == ["https://localhost/http-bind", "wss://localhost/ws-xmpp"]

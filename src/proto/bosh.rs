@@ -1,0 +1,531 @@
+//! XEP-0124 and XEP-0206: a client's stream over HTTP requests that wait for their answers.
+//!
+//! [`Session`] is the machine: requests go in ([`Session::request`]), payloads come out in the order
+//! of their numbers ([`Session::next`]), what the stream has to say goes in ([`Session::write`]), and
+//! answers come out ([`Session::answers`]). A request that is not answered yet is known by a name of
+//! the driver's. Answers are kept as long as a client may ask for them again, so a connection that
+//! breaks at any time loses nothing.
+//!
+//! Not here: multiple streams (section 16), and acknowledgements of requests (section 9.1), which
+//! only say what the order of answers says already.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use aws_lc_rs::digest;
+
+use crate::proto::ns;
+use crate::xml::scan::Found;
+use crate::xml::scan::Limits;
+use crate::xml::scan::Scanner;
+use crate::xml::scan::StreamScope;
+use crate::xml::write::escape_attribute;
+
+/// Requests that a client may have under way beside the one it makes (section 7.1: `hold`).
+pub const HOLD_MAX: u64 = 1;
+/// Seconds that a request waits for an answer at most.
+pub const WAIT_MAX_S: u64 = 60;
+/// Seconds without a request after which a session ends.
+pub const INACTIVITY_S: u64 = 30;
+/// Seconds of inactivity that a client may ask for (section 10).
+pub const PAUSE_MAX_S: u64 = 120;
+/// Seconds between two requests of a polling client (section 12).
+pub const POLLING_S: u64 = 1;
+/// Repetitions of one request that wait with it.
+const REPETITIONS_MAX: usize = 8;
+/// Numbers of requests are below this, so that they are exact in JavaScript (section 14.1).
+const RID_MAX: u64 = 1 << 53;
+/// Bytes of a key, which is a SHA-1 in hexadecimal (section 15).
+const KEY_BYTES: usize = 40;
+
+/// Why a session is refused or ends (section 17.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Condition {
+    /// The request is none.
+    BadRequest,
+    /// The session is gone, the number is outside of the window, or the key is wrong.
+    ItemNotFound,
+    /// Too many or too frequent requests.
+    PolicyViolation,
+    /// The stream ended with an error, which is in the answer.
+    RemoteStreamError,
+    /// No more sessions now.
+    SystemShutdown,
+}
+
+impl Condition {
+    /// As the attribute has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::ItemNotFound => "item-not-found",
+            Self::PolicyViolation => "policy-violation",
+            Self::RemoteStreamError => "remote-stream-error",
+            Self::SystemShutdown => "system-shutdown",
+        }
+    }
+}
+
+/// A `<body/>`, understood.
+#[derive(Clone, Debug)]
+pub struct Body {
+    /// Its number.
+    pub rid: u64,
+    /// Its session; none for the first request.
+    pub sid: Option<Box<str>>,
+    /// The host that a first request is for.
+    pub to: Option<Box<str>>,
+    /// `xml:lang`.
+    pub lang: Option<Box<str>>,
+    /// Seconds that it wants to wait.
+    pub wait: Option<u64>,
+    /// Requests that it wants to have waiting.
+    pub hold: Option<u64>,
+    /// Seconds that it wants to pause.
+    pub pause: Option<u64>,
+    /// Proof of a key sequence.
+    pub key: Option<Box<str>>,
+    /// The beginning of another one.
+    pub new_key: Option<Box<str>>,
+    /// The client ends the session.
+    pub terminate: bool,
+    /// The stream begins anew (XEP-0206).
+    pub restart: bool,
+    /// The elements in it.
+    pub payload: Vec<u8>,
+    /// What they inherit.
+    pub scope: StreamScope,
+}
+
+/// Reads a request.
+///
+/// COMPAT(older clients): an element without a namespace is taken as `jabber:client`, although it
+/// inherits that of `<body/>`.
+///
+/// # Errors
+/// `bad-request`.
+pub fn read(scanner: &mut Scanner, limits: &Limits, bytes: &[u8]) -> Result<Body, Condition> {
+    let bad = Condition::BadRequest;
+    scanner.reset();
+    let start = bytes.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    let bytes = bytes.get(start..).unwrap_or_default();
+    let bytes = match bytes.strip_prefix(b"<?xml") {
+        // A declaration says nothing new: the scanner checks that it is UTF-8.
+        Some(rest) => {
+            let end = rest.windows(2).position(|two| two == b"?>").ok_or(bad)?;
+            rest.get(end + 2..).unwrap_or_default().trim_ascii_start()
+        }
+        None => bytes,
+    };
+    let found = scanner.scan(limits, &StreamScope::unbound(), bytes);
+    let Ok(Found::Element { end }) = found else {
+        scanner.reset();
+        return Err(bad);
+    };
+    let (element, rest) = bytes.split_at_checked(end).ok_or(bad)?;
+    let head = scanner.head();
+    if !rest.trim_ascii().is_empty()
+        || !head
+            .name
+            .is(&StreamScope::unbound(), element, ns::HTTP_BIND, "body")
+    {
+        return Err(bad);
+    }
+    let text = |name: &[u8]| {
+        let found = head.attribute(element, name)?;
+        Some(Box::<str>::from(found.decoded(element)))
+    };
+    let number = |name: &[u8]| match text(name) {
+        Some(text) => text.parse().map(Some).map_err(|_| bad),
+        None => Ok(None),
+    };
+    let rid = number(b"rid")?.filter(|rid| *rid < RID_MAX).ok_or(bad)?;
+    let mut bindings: Vec<(Box<str>, Box<str>)> = Vec::new();
+    let mut restart = false;
+    for attribute in head.attributes() {
+        let local = attribute.local().of(element);
+        if attribute.prefix().of(element) == b"xmlns" {
+            let prefix = String::from_utf8_lossy(local).into_owned();
+            bindings.push((prefix.into(), attribute.decoded(element).into()));
+        }
+        restart |= local == b"restart" && &*attribute.decoded(element) == "true";
+    }
+    let pairs: Vec<(&str, &str)> = bindings.iter().map(|(a, b)| (&**a, &**b)).collect();
+    let payload = if head.self_closing {
+        &[]
+    } else {
+        let tag = element
+            .windows(2)
+            .rposition(|two| two == b"</")
+            .ok_or(bad)?;
+        element.get(head.tag_end..tag).ok_or(bad)?
+    };
+    let lang = text(b"xml:lang");
+    Ok(Body {
+        rid,
+        sid: text(b"sid"),
+        to: text(b"to"),
+        wait: number(b"wait")?,
+        hold: number(b"hold")?,
+        pause: number(b"pause")?,
+        key: text(b"key"),
+        new_key: text(b"newkey"),
+        terminate: text(b"type").as_deref() == Some("terminate"),
+        restart,
+        payload: payload.to_vec(),
+        scope: StreamScope::declared(ns::CLIENT, "stream:stream", lang.as_deref(), &pairs),
+        lang,
+    })
+}
+
+/// Writes the answer that ends a session, or refuses one.
+pub fn write_end(condition: Option<Condition>, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<body xmlns='");
+    out.extend_from_slice(ns::HTTP_BIND.as_bytes());
+    out.extend_from_slice(b"' type='terminate'");
+    if let Some(condition) = condition {
+        out.extend_from_slice(b" condition='");
+        out.extend_from_slice(condition.name().as_bytes());
+        out.push(b'\'');
+    }
+    close(payload, out);
+}
+
+fn close(payload: &[u8], out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        out.extend_from_slice(b"/>");
+    } else {
+        out.push(b'>');
+        out.extend_from_slice(payload);
+        out.extend_from_slice(b"</body>");
+    }
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Held<R> {
+    rid: u64,
+    /// The request, and its repetitions: which of them is on a connection that broke is not known.
+    from: Vec<R>,
+    since_ms: u64,
+}
+
+/// The answer that a repeated request got.
+pub type Repeated<R> = Option<(R, Vec<u8>)>;
+
+/// How a session ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ending {
+    /// It does not.
+    No,
+    /// It does; the answers still have to say so.
+    Due(Option<Condition>),
+    /// Somebody was told.
+    Told,
+}
+
+/// What the first answer says beside `sid`.
+#[derive(Debug)]
+struct Welcome {
+    stream_id: Box<str>,
+    from: Box<str>,
+}
+
+/// One session. `R` names a request to the driver. Lives on: the shard of its stream.
+#[derive(Debug)]
+pub struct Session<R> {
+    /// Its name.
+    pub sid: Box<str>,
+    wait_ms: u64,
+    hold: usize,
+    inactivity_ms: u64,
+    /// The number that is to be handled next.
+    next_rid: u64,
+    early: BTreeMap<u64, Body>,
+    held: VecDeque<Held<R>>,
+    sent: VecDeque<(u64, Vec<u8>)>,
+    out: Vec<u8>,
+    key: Option<Box<str>>,
+    welcome: Option<Welcome>,
+    is_new: bool,
+    ending: Ending,
+    idle_since_ms: u64,
+    /// When an empty request was last answered at once, for clients that poll.
+    polled_ms: u64,
+}
+
+impl<R> Session<R> {
+    /// From the first request.
+    pub fn new(sid: Box<str>, body: &Body, now_ms: u64) -> Self {
+        let wait = body.wait.unwrap_or(WAIT_MAX_S).min(WAIT_MAX_S);
+        let hold = body.hold.unwrap_or(HOLD_MAX).min(HOLD_MAX);
+        // Section 7.1: who cannot wait, or hold, polls.
+        let hold = if wait == 0 { 0 } else { hold };
+        Self {
+            sid,
+            wait_ms: wait * 1000,
+            hold: hold as usize,
+            inactivity_ms: INACTIVITY_S * 1000,
+            next_rid: body.rid,
+            early: BTreeMap::new(),
+            held: VecDeque::new(),
+            sent: VecDeque::new(),
+            out: Vec::new(),
+            key: None,
+            welcome: None,
+            is_new: true,
+            ending: Ending::No,
+            idle_since_ms: now_ms,
+            polled_ms: 0,
+        }
+    }
+
+    /// Requests that may be under way.
+    fn requests(&self) -> u64 {
+        self.hold as u64 + 1
+    }
+
+    /// Bytes that wait for the client to ask for them.
+    pub fn outbound_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// What waits for the client, when it will not be asked for any more.
+    pub fn take_outbound(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Somebody was told of the end, and nobody waits.
+    pub fn is_over(&self) -> bool {
+        self.ending == Ending::Told && self.held.is_empty()
+    }
+
+    /// A request; what it leads to is in [`Session::next`] and [`Session::answers`]. A repeated one
+    /// gets the answer that it got.
+    ///
+    /// # Errors
+    /// The session has to end, and the request to be answered with this.
+    pub fn request(
+        &mut self,
+        body: Body,
+        from: R,
+        now_ms: u64,
+    ) -> Result<Repeated<R>, (R, Condition)> {
+        self.idle_since_ms = now_ms;
+        let rid = body.rid;
+        if let Some((_, answer)) = self.sent.iter().find(|(sent, _)| *sent == rid) {
+            // Section 14.3: the connection broke before the answer was there.
+            return Ok(Some((from, answer.clone())));
+        }
+        if let Some(held) = self.held.iter_mut().find(|held| held.rid == rid) {
+            // It broke while the request waited, and the repetition may even have come first.
+            if held.from.len() >= REPETITIONS_MAX {
+                return Err((from, Condition::PolicyViolation));
+            }
+            held.from.push(from);
+            return Ok(None);
+        }
+        let window = self.next_rid..self.next_rid + self.requests() + 1;
+        if !window.contains(&rid) || self.early.contains_key(&rid) {
+            return Err((from, Condition::ItemNotFound));
+        }
+        // Section 11: one more than may be under way is told so by an answer to the oldest.
+        if self.held.len() as u64 > self.requests() {
+            return Err((from, Condition::PolicyViolation));
+        }
+        self.early.insert(rid, body);
+        let place = self.held.partition_point(|held| held.rid < rid);
+        self.held.insert(
+            place,
+            Held {
+                rid,
+                from: vec![from],
+                since_ms: now_ms,
+            },
+        );
+        Ok(None)
+    }
+
+    /// The next request's content, in the order of their numbers.
+    ///
+    /// # Errors
+    /// The session has to end with this.
+    pub fn next(&mut self, now_ms: u64) -> Result<Option<Body>, Condition> {
+        let Some(body) = self.early.remove(&self.next_rid) else {
+            return Ok(None);
+        };
+        self.next_rid += 1;
+        self.check_key(&body)?;
+        if let Some(pause) = body.pause {
+            // Section 10: as if it were away, for so long.
+            self.inactivity_ms = pause.min(PAUSE_MAX_S) * 1000;
+            self.polled_ms = 0;
+        } else {
+            self.inactivity_ms = INACTIVITY_S * 1000;
+        }
+        let is_empty = body.payload.is_empty() && !body.terminate && !body.restart;
+        if self.hold == 0 && is_empty && body.pause.is_none() && !self.is_new {
+            // Section 12.
+            if now_ms < self.polled_ms + POLLING_S * 1000 && self.polled_ms > 0 {
+                return Err(Condition::PolicyViolation);
+            }
+            self.polled_ms = now_ms;
+        }
+        Ok(Some(body))
+    }
+
+    /// Section 15: who began a sequence has to prove each request.
+    fn check_key(&mut self, body: &Body) -> Result<(), Condition> {
+        if let Some(expected) = &self.key {
+            let key = body.key.as_deref().ok_or(Condition::ItemNotFound)?;
+            let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
+            let hash: String = hash
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            if !hash.eq_ignore_ascii_case(expected) {
+                return Err(Condition::ItemNotFound);
+            }
+            self.key = Some(key.into());
+        }
+        if let Some(new) = &body.new_key {
+            if new.len() != KEY_BYTES {
+                return Err(Condition::BadRequest);
+            }
+            self.key = Some(new.clone());
+        }
+        Ok(())
+    }
+
+    /// The stream has begun: what its header says.
+    pub fn opened(&mut self, stream_id: &[u8], from: &[u8]) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+        self.welcome.get_or_insert_with(|| Welcome {
+            stream_id: text(stream_id),
+            from: text(from),
+        });
+    }
+
+    /// What the stream has to say, to be appended to.
+    pub fn write(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// The stream is over.
+    pub fn end(&mut self, condition: Option<Condition>) {
+        if self.ending == Ending::No {
+            self.ending = Ending::Due(condition);
+        }
+    }
+
+    /// What is to be answered now. `pausing`: the client wants its requests back.
+    pub fn answers(&mut self, now_ms: u64, pausing: bool, mut send: impl FnMut(R, Vec<u8>)) {
+        loop {
+            let waits = self.held.len();
+            let Some(first) = self.held.front() else {
+                return;
+            };
+            // A request whose content was not taken yet is not answered before it is.
+            let ends = matches!(self.ending, Ending::Due(_) | Ending::Told);
+            if first.rid >= self.next_rid && !ends {
+                return;
+            }
+            let is_due = ends
+                || pausing
+                || !self.out.is_empty()
+                || waits > self.hold
+                || now_ms >= first.since_ms + self.wait_ms;
+            if !is_due {
+                return;
+            }
+            let Some(held) = self.held.pop_front() else {
+                return;
+            };
+            let mut answer = Vec::with_capacity(self.out.len() + 256);
+            let payload = std::mem::take(&mut self.out);
+            match self.ending {
+                Ending::Due(condition) => {
+                    write_end(condition, &payload, &mut answer);
+                    self.ending = Ending::Told;
+                }
+                Ending::Told => write_end(None, &payload, &mut answer),
+                Ending::No => self.write_answer(&payload, &mut answer),
+            }
+            self.sent.push_back((held.rid, answer.clone()));
+            while self.sent.len() as u64 > self.requests() {
+                self.sent.pop_front();
+            }
+            self.idle_since_ms = now_ms;
+            for from in held.from {
+                send(from, answer.clone());
+            }
+        }
+    }
+
+    fn write_answer(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"<body xmlns='");
+        out.extend_from_slice(ns::HTTP_BIND.as_bytes());
+        out.push(b'\'');
+        if std::mem::take(&mut self.is_new) {
+            let text = format!(
+                " xmlns:xmpp='{}' xmlns:stream='{}' sid='{}' wait='{}' requests='{}' hold='{}' \
+                 inactivity='{INACTIVITY_S}' maxpause='{PAUSE_MAX_S}' polling='{POLLING_S}' \
+                 ver='1.11' xmpp:version='1.0' xmpp:restartlogic='true'",
+                ns::XBOSH,
+                ns::STREAMS,
+                self.sid,
+                self.wait_ms / 1000,
+                self.requests(),
+                self.hold,
+            );
+            out.extend_from_slice(text.as_bytes());
+            if let Some(welcome) = &self.welcome {
+                out.extend_from_slice(b" authid='");
+                escape_attribute(&welcome.stream_id, out);
+                out.extend_from_slice(b"' from='");
+                escape_attribute(&welcome.from, out);
+                out.push(b'\'');
+            }
+        }
+        close(payload, out);
+    }
+
+    /// When the session has to be looked at; milliseconds.
+    pub fn due_ms(&self) -> u64 {
+        match self.held.front() {
+            Some(first) => first.since_ms + self.wait_ms,
+            None => self.idle_since_ms + self.inactivity_ms,
+        }
+    }
+
+    /// The client has not asked for so long that it is gone.
+    pub fn is_inactive(&self, now_ms: u64) -> bool {
+        self.held.is_empty() && now_ms >= self.idle_since_ms + self.inactivity_ms
+    }
+
+    /// Requests that are still waiting, when the session is gone.
+    pub fn take_held(&mut self) -> impl Iterator<Item = R> {
+        std::mem::take(&mut self.held)
+            .into_iter()
+            .flat_map(|held| held.from)
+    }
+}
+
+/// The stream header that a first or restarting `<body/>` stands for.
+pub fn header(to: &str, lang: Option<&str>) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(b"<stream:stream xmlns='jabber:client' xmlns:stream='");
+    out.extend_from_slice(ns::STREAMS.as_bytes());
+    out.extend_from_slice(b"' version='1.0' to='");
+    escape_attribute(to, &mut out);
+    if let Some(lang) = lang {
+        out.extend_from_slice(b"' xml:lang='");
+        escape_attribute(lang, &mut out);
+    }
+    out.extend_from_slice(b"'>");
+    out
+}
+
+#[cfg(test)]
+mod tests;

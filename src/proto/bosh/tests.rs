@@ -1,0 +1,194 @@
+use super::*;
+
+fn body(text: &str) -> Result<Body, Condition> {
+    read(&mut Scanner::new(), &Limits::default(), text.as_bytes())
+}
+
+fn request(rid: u64, payload: &str) -> Body {
+    let text = format!(
+        "<body rid='{rid}' sid='s' xmlns='http://jabber.org/protocol/httpbind'>{payload}</body>"
+    );
+    body(&text).expect("a body")
+}
+
+fn session(hold: u64) -> Session<u32> {
+    let text = format!(
+        "<body rid='100' to='a' wait='60' hold='{hold}' \
+         xmlns='http://jabber.org/protocol/httpbind'/>"
+    );
+    Session::new("s".into(), &body(&text).expect("a body"), 0)
+}
+
+/// Hands in a request, takes what is in order, and gives what is answered.
+fn go(
+    session: &mut Session<u32>,
+    rid: u64,
+    payload: &str,
+    now_ms: u64,
+) -> (Vec<String>, Vec<(u32, String)>) {
+    let mut answers = Vec::new();
+    let repeated = session.request(request(rid, payload), rid as u32, now_ms);
+    if let Some((from, answer)) = repeated.expect("within the window") {
+        answers.push((from, String::from_utf8(answer).expect("UTF-8")));
+    }
+    let mut taken = Vec::new();
+    while let Some(body) = session.next(now_ms).expect("in order") {
+        taken.push(String::from_utf8(body.payload).expect("UTF-8"));
+    }
+    session.answers(now_ms, false, |from, answer| {
+        answers.push((from, String::from_utf8(answer).expect("UTF-8")));
+    });
+    (taken, answers)
+}
+
+#[test]
+fn what_a_body_says() {
+    let text = "<?xml version='1.0'?> <body rid='7' sid='x' wait='5' hold='1' type='terminate' \
+                xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true' xml:lang='de' key='k' newkey='n' \
+                xmlns='http://jabber.org/protocol/httpbind'><iq xmlns='jabber:client'/> </body> ";
+    let body = body(text).expect("a body");
+    assert_eq!((body.rid, body.sid.as_deref()), (7, Some("x")));
+    assert_eq!((body.wait, body.hold, body.pause), (Some(5), Some(1), None));
+    assert!(body.terminate && body.restart);
+    assert_eq!(body.payload, b"<iq xmlns='jabber:client'/> ");
+    assert_eq!(body.scope.prefix("xmpp"), Some("urn:xmpp:xbosh"));
+    assert_eq!(body.scope.lang(), Some("de"));
+}
+
+#[test]
+fn what_is_no_body() {
+    for bad in [
+        "",
+        "<body rid='1'/>",
+        "<body xmlns='http://jabber.org/protocol/httpbind'/>",
+        "<body rid='x' xmlns='http://jabber.org/protocol/httpbind'/>",
+        "<body rid='9007199254740992' xmlns='http://jabber.org/protocol/httpbind'/>",
+        "<body rid='1' wait='-1' xmlns='http://jabber.org/protocol/httpbind'/>",
+        "<body rid='1' xmlns='http://jabber.org/protocol/httpbind'><a></body>",
+        "<body rid='1' xmlns='http://jabber.org/protocol/httpbind'/><body/>",
+        "<body rid='1' xmlns='http://jabber.org/protocol/httpbind'><!-- --></body>",
+        "<body rid='1' xmlns='http://jabber.org/protocol/httpbind'><a:b/></body>",
+    ] {
+        assert_eq!(body(bad).err(), Some(Condition::BadRequest), "{bad}");
+    }
+}
+
+#[test]
+fn a_request_waits_until_there_is_something_or_another_one() {
+    let mut session = session(1);
+    let (_, answers) = go(&mut session, 100, "", 0);
+    assert!(answers.is_empty());
+    session.write().extend_from_slice(b"<a/>");
+    let (_, answers) = go(&mut session, 101, "<x/>", 10);
+    assert_eq!(answers.len(), 1);
+    assert!(answers[0].1.contains("sid='s'") && answers[0].1.ends_with("><a/></body>"));
+    let (_, answers) = go(&mut session, 102, "", 20);
+    assert_eq!(answers.len(), 1, "the older one is given back");
+    assert_eq!(answers[0].0, 101);
+    assert_eq!(session.due_ms(), 60_020);
+    let mut late = Vec::new();
+    session.answers(60_020, false, |from, _| late.push(from));
+    assert_eq!(late, [102]);
+    assert!(!session.is_inactive(60_020 + 29_999));
+    assert!(session.is_inactive(60_020 + 30_000));
+}
+
+#[test]
+fn content_is_taken_in_order_and_once() {
+    let mut session = session(1);
+    go(&mut session, 100, "", 0);
+    let (taken, _) = go(&mut session, 102, "<c/>", 1);
+    assert!(taken.is_empty());
+    let (taken, answers) = go(&mut session, 101, "<b/>", 2);
+    assert_eq!(taken, ["<b/>", "<c/>"]);
+    assert_eq!(answers.len(), 1, "one goes on waiting");
+    // Again, since the connection broke: the same answer, and nothing taken.
+    let (taken, again) = go(&mut session, 101, "<b/>", 3);
+    assert!(taken.is_empty());
+    assert_eq!(again[0].1, answers[0].1);
+    let refused = session.request(request(90, ""), 0, 4);
+    assert_eq!(
+        refused.err().map(|(_, why)| why),
+        Some(Condition::ItemNotFound)
+    );
+    let refused = session.request(request(120, ""), 0, 4);
+    assert_eq!(
+        refused.err().map(|(_, why)| why),
+        Some(Condition::ItemNotFound)
+    );
+}
+
+#[test]
+fn a_request_that_waits_is_answered_with_its_repetitions() {
+    let mut session = session(1);
+    go(&mut session, 100, "", 0);
+    assert_eq!(session.request(request(100, ""), 7, 1), Ok(None));
+    session.write().extend_from_slice(b"<a/>");
+    let mut to = Vec::new();
+    session.answers(2, false, |from, _| to.push(from));
+    assert_eq!(to, [100, 7]);
+}
+
+#[test]
+fn keys() {
+    let hash = |text: &str| {
+        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        hash.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let (k2, k1) = (hash("seed"), hash(&hash("seed")));
+    let keyed = |rid, attributes: &str| {
+        let text =
+            format!("<body rid='{rid}' {attributes} xmlns='http://jabber.org/protocol/httpbind'/>");
+        body(&text).expect("a body")
+    };
+    let mut session = session(1);
+    let mut give = |rid, attributes: &str| {
+        session
+            .request(keyed(rid, attributes), 0, 0)
+            .expect("within");
+        let result = session.next(0).map(drop);
+        session.answers(0, true, |_, _| {});
+        result
+    };
+    assert_eq!(give(100, &format!("newkey='{}'", hash(&k1))), Ok(()));
+    assert_eq!(give(101, &format!("key='{k1}'")), Ok(()));
+    assert_eq!(give(102, &format!("key='{k2}'")), Ok(()));
+    assert_eq!(
+        give(103, &format!("key='{k2}'")),
+        Err(Condition::ItemNotFound)
+    );
+}
+
+#[test]
+fn who_polls_must_not_do_it_too_often() {
+    let mut session = session(0);
+    session.write().extend_from_slice(b"<f/>");
+    go(&mut session, 100, "", 1000);
+    let (_, answers) = go(&mut session, 101, "", 2000);
+    assert_eq!(answers.len(), 1);
+    session.request(request(102, ""), 0, 2500).expect("within");
+    assert_eq!(session.next(2500).err(), Some(Condition::PolicyViolation));
+}
+
+#[test]
+fn the_end_is_said_once_with_what_is_left() {
+    let mut session = session(1);
+    go(&mut session, 100, "", 0);
+    session.write().extend_from_slice(b"<e/>");
+    session.end(Some(Condition::RemoteStreamError));
+    let mut said = Vec::new();
+    session.answers(1, false, |_, answer| {
+        said.push(String::from_utf8(answer).expect("UTF-8"))
+    });
+    assert_eq!(
+        said,
+        [
+            "<body xmlns='http://jabber.org/protocol/httpbind' type='terminate' \
+          condition='remote-stream-error'><e/></body>"
+        ]
+    );
+    assert!(session.is_over());
+}
