@@ -325,6 +325,13 @@ impl<R> Session<R> {
             held.from.push(from);
             return Ok(None);
         }
+        if rid < self.next_rid {
+            // A straggler of a connection that broke long ago: its client has gone on, so it alone
+            // is told.
+            let mut answer = Vec::new();
+            write_end(Some(Condition::ItemNotFound), &[], &mut answer);
+            return Ok(Some((from, answer)));
+        }
         let window = self.next_rid..self.next_rid + self.requests() + 1;
         if !window.contains(&rid) || self.early.contains_key(&rid) {
             return Err((from, Condition::ItemNotFound));
