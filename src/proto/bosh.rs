@@ -107,16 +107,7 @@ pub struct Body {
 pub fn read(scanner: &mut Scanner, limits: &Limits, bytes: &[u8]) -> Result<Body, Condition> {
     let bad = Condition::BadRequest;
     scanner.reset();
-    let start = bytes.iter().take_while(|b| b.is_ascii_whitespace()).count();
-    let bytes = bytes.get(start..).unwrap_or_default();
-    let bytes = match bytes.strip_prefix(b"<?xml") {
-        // A declaration says nothing new: the scanner checks that it is UTF-8.
-        Some(rest) => {
-            let end = rest.windows(2).position(|two| two == b"?>").ok_or(bad)?;
-            rest.get(end + 2..).unwrap_or_default().trim_ascii_start()
-        }
-        None => bytes,
-    };
+    let bytes = without_declaration(bytes)?;
     let found = scanner.scan(limits, &StreamScope::unbound(), bytes);
     let Ok(Found::Element { end }) = found else {
         scanner.reset();
@@ -176,6 +167,17 @@ pub fn read(scanner: &mut Scanner, limits: &Limits, bytes: &[u8]) -> Result<Body
         scope: StreamScope::declared(ns::CLIENT, "stream:stream", lang.as_deref(), &pairs),
         lang,
     })
+}
+
+/// The element behind an XML declaration, which says nothing new: the scanner checks that it is UTF-8.
+fn without_declaration(bytes: &[u8]) -> Result<&[u8], Condition> {
+    let bytes = bytes.trim_ascii_start();
+    let Some(rest) = bytes.strip_prefix(b"<?xml") else {
+        return Ok(bytes);
+    };
+    let end = rest.windows(2).position(|two| two == b"?>");
+    let behind = end.and_then(|end| rest.get(end + 2..));
+    Ok(behind.ok_or(Condition::BadRequest)?.trim_ascii_start())
 }
 
 /// Writes the answer that ends a session, or refuses one.

@@ -1,3 +1,5 @@
+//! Tests of the BOSH machine: requests in, answers out, at chosen times.
+
 use super::*;
 
 fn body(text: &str) -> Result<Body, Condition> {
