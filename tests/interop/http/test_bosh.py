@@ -224,7 +224,12 @@ def test_who_stays_away_is_gone(server):
     romeo, juliet = Bosh(server), Bosh(server)
     romeo.login("romeo", "secret")
     juliet.login("juliet", "secret", wait=5)
-    # A message that nobody fetches comes back to its sender.
-    romeo.until("service-unavailable", MESSAGE.format(juliet.jid, "x", "lost"))
+    # A message that nobody fetches is kept for her next session.
+    romeo.ask(MESSAGE.format(juliet.jid, "x", "kept"))
+    while not server.ended("timeout"):
+        romeo.ask()
     assert server.must_run("session", "list").count(" bosh ") == 1
     assert server.ended("timeout") == 1
+    juliet = Bosh(server)
+    juliet.login("juliet", "secret")
+    juliet.until("<body>kept</body>", "<presence xmlns='jabber:client'/>")
