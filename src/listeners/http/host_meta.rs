@@ -71,7 +71,11 @@ fn links(
     let mut links = Vec::new();
     for other in settings.listeners() {
         let is_own = std::ptr::eq(other, listener);
-        let secured = if is_own { secured } else { other.tls_at_start.is_some() };
+        let secured = if is_own {
+            secured
+        } else {
+            other.tls_at_start.is_some()
+        };
         let bracketed = if name.contains(':') {
             format!("[{name}]")
         } else {
