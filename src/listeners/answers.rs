@@ -231,9 +231,19 @@ impl Shard {
 
     pub(super) fn admit_anonymous(&mut self, ring: &mut Ring, key: Key) {
         let user = anonymous_user(self.random_bytes::<ANONYMOUS_RANDOM_BYTES>());
-        self.answer_login(ring, key, |negotiation, out| {
-            negotiation.admitted(&user, out)
-        });
+        let Some(connection) = self.desk.slab.get_mut(key) else {
+            return;
+        };
+        let Stage::Negotiating(negotiation) = &mut connection.stage else {
+            return;
+        };
+        let order = negotiation.admitted(&user, &mut connection.out);
+        connection.held = negotiation.awaits();
+        self.desk.touch(key);
+        self.next_step(key);
+        // Whoever called goes on with what came behind, and listens then: a client that binds at
+        // once could not move to its owner while a receive is armed here.
+        self.perform(ring, key, order, 0, 0);
     }
 
     /// Modules have questions for the store.

@@ -210,7 +210,7 @@ impl Shard {
     }
 
     /// Carries out an order; `at` of `length` bytes of input are done with.
-    fn perform(
+    pub(super) fn perform(
         &mut self,
         ring: &mut Ring,
         key: Key,
