@@ -79,7 +79,8 @@ def pytest_terminal_summary(terminalreporter, config):
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, []):
             seconds, worst = rows.get(report.nodeid, (0.0, outcome))
-            rows[report.nodeid] = (seconds + report.duration, worst)
+            # A file that cannot be read takes no time.
+            rows[report.nodeid] = (seconds + getattr(report, "duration", 0.0), worst)
     for report in terminalreporter.stats.get("", []):
         if report.nodeid in rows:
             seconds, outcome = rows[report.nodeid]
