@@ -20,6 +20,7 @@ use crate::modules::pipeline::hand_over;
 use crate::modules::time;
 use crate::proto::ns;
 use crate::proto::stanza::MessageType;
+use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply::attribute;
@@ -248,8 +249,10 @@ fn next_page<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, a
     ask(scene, bare, request, Topic::Kept(connection));
 }
 
-/// A message that has to queue up behind those that are just being delivered: in memory as far as
-/// there is room, behind the rest in the store otherwise. None where it need not.
+/// A stanza that has to queue up behind messages that are just being delivered: in memory as far as
+/// there is room; a message that the store takes goes behind the rest there otherwise. None where it
+/// need not: presence and requests wait only for what came meanwhile, or every login would hold up
+/// the presence of all contacts.
 pub fn hold<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,
@@ -257,16 +260,24 @@ pub fn hold<O: Outbox>(
     kind: Type,
     write: &impl Fn(&mut Vec<u8>),
 ) -> Option<Outcome> {
-    let Type::Message(MessageType::Chat | MessageType::Normal) = kind else {
-        return None;
-    };
     let mut flushes = scene.sessions.flushes.iter_mut();
     let flush = flushes.find(|flush| *flush.bare == *bare)?;
     if resource.is_some_and(|resource| *flush.resource != *resource) {
         return None;
     }
+    let waits = match kind {
+        Type::Message(_) => true,
+        Type::Presence(PresenceType::Available | PresenceType::Unavailable) => {
+            !flush.held.is_empty()
+        }
+        Type::Iq(_) => resource.is_some() && !flush.held.is_empty(),
+        Type::Presence(_) => false,
+    };
+    if !waits {
+        return None;
+    }
     if flush.kept {
-        return Some(keep(scene, bare, kind, write));
+        return is_storable(kind).then(|| keep(scene, bare, kind, write));
     }
     if flush.held.len() < HELD_MAX && flush.held_bytes < HELD_BYTES_MAX {
         let mut stanza = Vec::new();
@@ -279,13 +290,24 @@ pub fn hold<O: Outbox>(
         });
         return Some(Outcome::Done);
     }
+    if !is_storable(kind) {
+        return None;
+    }
     for held in std::mem::take(&mut flush.held) {
+        if !is_storable(held.kind) {
+            release(scene, bare, vec![held]);
+            continue;
+        }
         let write = |out: &mut Vec<u8>| out.extend_from_slice(&held.stanza);
         if let Outcome::Bounce(condition) = keep(scene, bare, held.kind, &write) {
             bounce::bounce(scene, &held.stanza, held.kind, condition);
         }
     }
     Some(keep(scene, bare, kind, write))
+}
+
+fn is_storable(kind: Type) -> bool {
+    matches!(kind, Type::Message(MessageType::Chat | MessageType::Normal))
 }
 
 /// Nothing is in the way of what was held any more.
