@@ -13,6 +13,7 @@ use super::head::XML_NAMESPACE;
 use super::head::XMLNS_NAMESPACE;
 use super::scope::HEADER_BINDINGS_MAX;
 use super::scope::StreamScope;
+use super::simd;
 use super::tables::Binding;
 use super::tables::Tables;
 use super::unescape;
@@ -88,6 +89,9 @@ fn declare(
     attribute: Attribute,
 ) -> Result<(), ScanError> {
     let raw = attribute.value().of(input);
+    if holds_separator(input, attribute.value()) {
+        return Err(Malformed::NamespaceName.into());
+    }
     let is =
         |uri: &str| (attribute.escaped || raw.len() == uri.len()) && unescape::value_is(raw, uri);
     if attribute.prefix_len == 0 {
@@ -127,6 +131,30 @@ fn declare(
         hash,
     });
     Ok(())
+}
+
+/// Characters that no URI has (RFC 3986 section 2) and that programs give to expat to stand between a
+/// namespace and a name: ElementTree takes `}`, others a space, a line end or `|`.
+///
+/// COMPAT(expat): it ends the stream of a recipient at a namespace name with the recipient's
+/// separator in it, so relaying one would let a client end another's stream.
+pub(super) fn may_separate(char: char) -> bool {
+    char <= ' ' || matches!(char, '\\' | '^' | '`' | '{' | '|' | '}')
+}
+
+/// Whether a namespace name has such a character, also by reference.
+fn holds_separator(input: &[u8], value: Span) -> bool {
+    let end = value.end as usize;
+    let mut at = simd::find::<{ simd::SEPARATOR }>(input, value.start as usize);
+    while at < end {
+        match input.get(at) {
+            // The other quote than that around the value.
+            Some(b'\'' | b'"') => at = simd::find::<{ simd::SEPARATOR }>(input, at + 1),
+            Some(b'&') => return unescape::decoded(value.of(input)).any(may_separate),
+            Some(_) | None => return true,
+        }
+    }
+    false
 }
 
 /// FNV-1a of the decoded value: spares comparing long names that differ late.

@@ -8,6 +8,7 @@ mod header;
 mod tokens;
 
 use super::Limits;
+use super::bind::may_separate;
 use super::error::Limit;
 use super::error::Malformed;
 use super::error::Restricted;
@@ -293,6 +294,9 @@ fn declarations(
     let (mut prefixes, mut default) = (Vec::new(), None);
     for (name, value) in attributes {
         let is_reserved = value == XML_NAMESPACE || value == XMLNS_NAMESPACE;
+        if is_xmlns(name) && value.chars().any(may_separate) {
+            return Err(Malformed::NamespaceName.into());
+        }
         match name
             .strip_prefix("xmlns")
             .map(|rest| rest.strip_prefix(':'))

@@ -28,6 +28,11 @@ pub(super) const CDATA_WIDE: u8 = 5;
 pub(super) const NOT_SPACE: u8 = 6;
 /// Anything that is not an ASCII character of a name without a colon.
 pub(super) const NOT_NAME: u8 = 7;
+/// Ends a namespace name, or may not be in one: see `bind::may_separate`. Quotes and references are
+/// of the class too, so that a search through a value stops where it ends.
+pub(super) const SEPARATOR: u8 = 8;
+/// How many classes there are.
+const CLASSES_COUNT: u8 = 9;
 
 /// The definition of the classes, byte by byte.
 pub(super) const fn stops(class: u8, byte: u8) -> bool {
@@ -37,6 +42,13 @@ pub(super) const fn stops(class: u8, byte: u8) -> bool {
         VALUE | VALUE_WIDE => interrupts || matches!(byte, b'<' | b'&' | b'"' | b'\''),
         CDATA | CDATA_WIDE => interrupts || byte == b']',
         NOT_SPACE => !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'),
+        SEPARATOR => {
+            byte <= b' '
+                || matches!(
+                    byte,
+                    b'"' | b'&' | b'\'' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
+                )
+        }
         _ => !matches!(byte, b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'),
     }
 }
@@ -94,13 +106,13 @@ pub(super) fn find<const CLASS: u8>(input: &[u8], at: usize) -> usize {
 pub(super) struct Scalar;
 
 /// Bit c of an entry: the byte is of class c.
-static CLASSES: [u8; 256] = {
+static CLASSES: [u16; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
         let mut class = 0;
-        while class < 8 {
-            table[byte] |= (stops(class, byte as u8) as u8) << class;
+        while class < CLASSES_COUNT {
+            table[byte] |= (stops(class, byte as u8) as u16) << class;
             class += 1;
         }
         byte += 1;
@@ -142,6 +154,9 @@ mod x86 {
     /// 8 = 0x5_, 16 = 0x7_. A byte is of a name where both tables share a bit.
     const NAME_LOW: [i8; 16] = [26, 30, 30, 30, 30, 30, 30, 30, 30, 30, 28, 4, 4, 5, 5, 12];
     const NAME_HIGH: [i8; 16] = [0, 0, 1, 2, 4, 8, 4, 16, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// The same for separators. Bits: 1 = 0x0_ and 0x1_, 2 = 0x2_, 4 = 0x5_, 8 = 0x6_, 16 = 0x7_.
+    const SEPARATOR_LOW: [i8; 16] = [11, 1, 3, 1, 1, 1, 3, 3, 1, 1, 1, 17, 21, 17, 5, 1];
+    const SEPARATOR_HIGH: [i8; 16] = [1, 1, 2, 0, 0, 4, 8, 16, 0, 0, 0, 0, 0, 0, 0, 0];
 
     /// The best that this processor has.
     pub(super) enum Best {
@@ -224,6 +239,16 @@ mod x86 {
             NOT_SPACE => {
                 let space = either(either(is(b' '), is(b'\t')), either(is(b'\r'), is(b'\n')));
                 _mm256_andnot_si256(space, _mm256_set1_epi8(-1))
+            }
+            SEPARATOR => {
+                let low = _mm256_broadcastsi128_si256(load_table(&SEPARATOR_LOW));
+                let high = _mm256_broadcastsi128_si256(load_table(&SEPARATOR_HIGH));
+                let nibble = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(0x0F));
+                let both = _mm256_and_si256(
+                    _mm256_shuffle_epi8(low, x),
+                    _mm256_shuffle_epi8(high, nibble),
+                );
+                _mm256_cmpgt_epi8(both, _mm256_setzero_si256())
             }
             _ => {
                 let low = _mm256_broadcastsi128_si256(load_table(&NAME_LOW));
@@ -365,6 +390,14 @@ mod x86 {
                 let space = either(either(is(b' '), is(b'\t')), either(is(b'\r'), is(b'\n')));
                 _mm_andnot_si128(space, _mm_set1_epi8(-1))
             }
+            SEPARATOR => {
+                let nibble = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(0x0F));
+                let both = _mm_and_si128(
+                    _mm_shuffle_epi8(load_table(&SEPARATOR_LOW), x),
+                    _mm_shuffle_epi8(load_table(&SEPARATOR_HIGH), nibble),
+                );
+                _mm_cmpgt_epi8(both, _mm_setzero_si128())
+            }
             _ => {
                 let nibble = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(0x0F));
                 let both = _mm_and_si128(
@@ -434,7 +467,8 @@ mod tests {
         }
         for len in 0..300 {
             for byte in [
-                0, 9, 10, b' ', b'<', b'>', b'&', b'"', b'\'', b']', b':', b'z', 0x80, 255,
+                0, 9, 10, b' ', b'<', b'>', b'&', b'"', b'\'', b']', b':', b'z', 0x80, 255, b'\\',
+                b'^', b'`', b'{', b'|', b'}', b'~', 0x1F,
             ] {
                 let mut input = vec![b'a'; len];
                 if len > 0 {
@@ -466,6 +500,22 @@ mod tests {
         one::<CDATA_WIDE, V>(vector, input, at);
         one::<NOT_SPACE, V>(vector, input, at);
         one::<NOT_NAME, V>(vector, input, at);
+        one::<SEPARATOR, V>(vector, input, at);
+    }
+
+    #[test]
+    fn every_byte_is_classified_alike() {
+        for byte in 0..=255u8 {
+            let input = [b'a', byte, b'a'].repeat(20);
+            find_all(Scalar, &input, 0);
+            #[cfg(target_arch = "x86_64")]
+            {
+                let wide = x86::Avx2::detect().into_iter();
+                wide.for_each(|vector| find_all(vector, &input, 0));
+                let narrow = x86::Ssse3::detect().into_iter();
+                narrow.for_each(|vector| find_all(vector, &input, 0));
+            }
+        }
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl<V: Vector> Engine<'_, V> {
                 ..Attribute::default()
             });
             if self.byte(start) == Some(b'x') {
-                mark_default(self.tables, self.input, is_whole);
+                // Here and not there, where the instructions of the vector would not be at hand.
+                let separator = self.vector.find::<{ simd::SEPARATOR }>(self.input, value);
+                mark_default(self.tables, self.input, is_whole && separator >= end);
             }
             if is_whole {
                 return Ok(end + 1);
@@ -291,10 +293,10 @@ fn open_value(tables: &mut Tables, start: usize, quote: u8) {
 /// Lengths of the namespace names that may not be the default namespace.
 const RESERVED_LENS: [usize; 2] = [XML_NAMESPACE.len(), XMLNS_NAMESPACE.len()];
 
-/// Takes note if the last attribute, which has no prefix, is `xmlns`. `is_whole`: its value is
-/// plain ASCII up to its end.
+/// Takes note if the last attribute, which has no prefix, is `xmlns`. `is_plain`: its value is
+/// plain ASCII up to its end, without a quote or a separator.
 #[cold]
-fn mark_default(tables: &mut Tables, input: &[u8], is_whole: bool) {
+fn mark_default(tables: &mut Tables, input: &[u8], is_plain: bool) {
     let index = tables.head.attributes.len() as u32;
     let Some(attribute) = tables.head.attributes.last_mut() else {
         return;
@@ -303,7 +305,7 @@ fn mark_default(tables: &mut Tables, input: &[u8], is_whole: bool) {
         attribute.is_xmlns = true;
         tables.tag.default = index;
         // All others are in order as they are.
-        tables.tag.is_bound |= !is_whole || RESERVED_LENS.contains(&attribute.value().len());
+        tables.tag.is_bound |= !is_plain || RESERVED_LENS.contains(&attribute.value().len());
     }
 }
 

@@ -93,6 +93,46 @@ fn compare_header(limits: &Limits, input: &[u8], splits: &[usize]) {
     }
 }
 
+/// expat ends the stream of a recipient whose separator is in a namespace name.
+#[test]
+fn no_namespace_name_holds_a_separator() {
+    let verdict = |declaration: &str| {
+        let stanza = format!("<message><body {declaration}>hi</body></message>");
+        Scanner::new().scan(&Limits::default(), &scope(), stanza.as_bytes())
+    };
+    for bad in [
+        "}", "{", "|", "^", "`", "\\", " ", "\t", "\n", "&#125;", "&#x20;", "&#10;",
+    ] {
+        for name in [
+            format!("urn:{bad}x"),
+            bad.to_owned(),
+            format!("{}{bad}", "u".repeat(70)),
+        ] {
+            for declaration in [
+                format!("xmlns='{name}'"),
+                format!("xmlns=\"it's{name}\""),
+                format!("xmlns:p='{name}'"),
+            ] {
+                assert_eq!(
+                    verdict(&declaration),
+                    Err(ScanError::NotWellFormed(Malformed::NamespaceName)),
+                    "{declaration}"
+                );
+            }
+        }
+    }
+    for good in [
+        "xmlns='urn:x' a='b}c d'",
+        "xmlns=\"it's\" a=' '",
+        "xmlns='urn:&amp;x'",
+        "xmlns:p='urn:é/~!$*'",
+        "xmlns=''",
+        "a='{}|^'",
+    ] {
+        assert!(matches!(verdict(good), Ok(Found::Element { .. })), "{good}");
+    }
+}
+
 /// What we accept, another parser must accept: our elements would reach its users.
 fn accepted_elsewhere(input: &[u8]) {
     // COMPAT(rxml 0.14): refuses a carriage return alone, which XML has as a line end.
@@ -146,7 +186,7 @@ fn scope() -> StreamScope {
 }
 
 /// Words that XML streams are made of, and some that they must not be.
-const WORDS: [&str; 68] = [
+const WORDS: [&str; 72] = [
     "<",
     ">",
     "/",
@@ -176,6 +216,10 @@ const WORDS: [&str; 68] = [
     "xmlns='",
     "='urn:x'",
     "='urn:y'",
+    "='urn:}y'",
+    "='urn: y'",
+    "='urn:&#123;'",
+    "='u'|\"'",
     "='",
     "' ",
     "<a>",

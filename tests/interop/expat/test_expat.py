@@ -11,7 +11,7 @@ from xml.parsers import expat
 import pytest
 
 from harness.listener import Listener
-from harness.wire import HEADER, Closed, Wire
+from harness.wire import HEADER, Closed, Wire, stream_error
 
 CORPUS = Path(__file__).parents[2] / "data" / "xml"
 FILES = sorted(CORPUS.glob("*/*.xml"))
@@ -113,3 +113,14 @@ def test_the_corpus_means_the_same_to_the_recipient(server, closing):
             refused += 1
         sender = None
     assert relayed > 60 and refused > 100, (relayed, refused)
+
+
+@pytest.mark.parametrize("separator", ["}", "{", "|", "^", " ", "&#10;"])
+def test_no_client_can_end_the_stream_of_another(server, closing, separator):
+    """expat ends a stream in which a namespace name holds what the program separates names with."""
+    juliet, romeo = (closing(Wire(server.listeners[0].address)) for _ in range(2))
+    juliet.login("juliet", "secret")
+    romeo.login("romeo", "secret")
+    romeo.send(START.format(juliet.jid, "x") + f"<body xmlns='urn:{separator}x'/>" + END)
+    assert stream_error(romeo.to_end()) == "not-well-formed"
+    assert "<message" not in juliet.ping()
