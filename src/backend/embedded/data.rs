@@ -15,12 +15,13 @@ use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::store::data::Thing;
 
+const THINGS: &str = "SELECT name, value FROM data WHERE host = ?1 AND user = ?2 AND area = ?3
+    ORDER BY name";
+
 impl DataStore for Database {
     fn things(&mut self, id: &AccountId, area: Area) -> Result<Vec<Thing>, StoreError> {
-        let sql = "SELECT name, value FROM data WHERE host = ?1 AND user = ?2 AND area = ?3
-            ORDER BY name";
         let read = || -> rusqlite::Result<Vec<Thing>> {
-            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut statement = self.connection.prepare_cached(THINGS)?;
             let rows =
                 statement.query_map(params![id.host(), id.user(), area.number()], |row| {
                     let name: String = row.get(0)?;
@@ -131,6 +132,8 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::backend::embedded::schema;
     use crate::base::data_dir::tests::Scratch;
@@ -145,5 +148,30 @@ mod tests {
         };
         conformance::data(&mut database);
         conformance::blocked(&mut database);
+    }
+
+    #[test]
+    fn a_statement_is_planned_once() {
+        let scratch = Scratch::new("planned-once");
+        let mut database = Database {
+            connection: schema::open(&scratch.path().join("meerkat.db")).expect("made"),
+        };
+        for user in ["romeo", "juliet", "tybalt"] {
+            let id = conformance::id(user);
+            database.things(&id, Area::Roster).expect("read");
+            let statement = database
+                .connection
+                .prepare_cached(THINGS)
+                .expect("the same");
+            assert!(
+                statement.get_status(StatementStatus::Run) > 0,
+                "it is that one"
+            );
+            assert_eq!(
+                statement.get_status(StatementStatus::RePrepare),
+                0,
+                "{user}"
+            );
+        }
     }
 }

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use rusqlite::ErrorCode;
 use rusqlite::OpenFlags;
 use rusqlite::TransactionBehavior;
+use rusqlite::config::DbConfig;
 
 use crate::base::data_dir;
 use crate::store::StoreError;
@@ -89,6 +90,9 @@ pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
 fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Otherwise each statement is planned anew for each value that is bound to it, which takes longer
+    // than to carry it out: each of ours has one index that it can use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // FULL: the WAL is on the disk before a commit returns, which is what an answer promises.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;

@@ -122,7 +122,6 @@ impl Worker {
                 }
             }
             let stop = self.fill(&mut group);
-            self.notice_outside_changes();
             self.carry_out(mem::take(&mut group));
             if stop {
                 return;
@@ -145,12 +144,26 @@ impl Worker {
     fn carry_out(&mut self, mut group: Vec<Job>) {
         let first_write = group.iter().position(|job| job.request.is_write());
         let from_first_write = group.split_off(first_write.unwrap_or(group.len()));
-        for job in group {
-            let result = self.database.perform(&job.request);
-            job.answer(result);
-        }
+        self.read(group);
         if !from_first_write.is_empty() {
             self.write(from_first_write);
+        }
+    }
+
+    /// What changes nothing, in one transaction: the file is locked and looked at once, not once for
+    /// each request. The answers come together, so that whoever waits for many of them is woken once.
+    fn read(&mut self, group: Vec<Job>) {
+        let together = group.len() > 1 && self.execute("begin to read", "BEGIN").is_ok();
+        self.notice_outside_changes();
+        let perform = |job: &Job| self.database.perform(&job.request);
+        let results: Vec<_> = group.iter().map(perform).collect();
+        if together && let Err(error) = self.execute("end reading", "COMMIT") {
+            tracing::error!(%error, "the store could not end reading");
+            // Fails where SQLite has rolled back by itself, and then need not succeed.
+            let _ = self.execute("end reading", "ROLLBACK");
+        }
+        for (job, result) in group.into_iter().zip(results) {
+            job.answer(result);
         }
     }
 
