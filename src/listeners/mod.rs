@@ -1,8 +1,8 @@
 //! Where bytes meet the protocol: the connections of a shard and the loop that drives them.
 //!
 //! [`drive`] is the loop. A connection's life reads from top to bottom in [`receive`] (PROXY header,
-//! TLS, XML), [`c2s`] (negotiation and session), [`service`] (components), [`send`] and [`ending`]. [`desk`] is what the
-//! modules write to, [`mail`] what travels between shards, [`answers`] what comes back from the
+//! TLS, XML), [`c2s`] (negotiation and stanzas), [`opening`] (sessions), [`service`] (components),
+//! [`send`] and [`ending`]. [`desk`] is what the modules write to, [`mail`] what travels between shards, [`answers`] what comes back from the
 //! store. Every end of a connection has a name in [`ending::EndReason`].
 //!
 //! Not here: what a stanza means (`proto`, `modules`), and how the kernel is asked (`net`).
@@ -17,6 +17,7 @@ pub mod drive;
 pub mod ending;
 pub mod http;
 pub mod mail;
+pub mod opening;
 pub mod receive;
 pub mod registration;
 pub mod report;
