@@ -13,13 +13,8 @@ use crate::base::key::Key;
 use crate::listeners::connection::Stage;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Purpose;
-use crate::listeners::mail::Waiting;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
-use crate::modules;
-use crate::modules::Asked;
-use crate::modules::Topic;
-use crate::modules::answer;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::c2s::negotiate::Order;
@@ -34,9 +29,6 @@ use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
 
-/// Questions of one shard's modules that wait for the store at a time; beyond it the client is told
-/// to come again. Question and answer have 256 KiB at most each, so they take 128 MiB at the worst.
-const QUESTIONS_MAX: usize = 512;
 /// Random bytes of the server's part of a SCRAM nonce.
 const NONCE_BYTES: usize = 18;
 
@@ -131,7 +123,10 @@ impl Shard {
             Note::Dialled(name, attempt, result) => self.dialled(ring, &name, attempt, result),
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
-            Note::Opening(key, opening, result) => self.opening(ring, key, *opening, result),
+            Note::Opening(key, opening, result) => {
+                self.questions = self.questions.saturating_sub(1);
+                self.opening(ring, key, *opening, result);
+            }
             Note::Data(waiting, result) => self.data(&waiting, result),
             Note::Alive(answer) => {
                 // Whoever asked may have given up.
@@ -244,57 +239,5 @@ impl Shard {
         // Whoever called goes on with what came behind, and listens then: a client that binds at
         // once could not move to its owner while a receive is armed here.
         self.perform(ring, key, order, 0, 0);
-    }
-
-    /// Modules have questions for the store.
-    pub(super) fn run_asked(&mut self) {
-        for asked in std::mem::take(&mut self.asked) {
-            match asked {
-                Asked::Account(asked) => self.ask(Waiting {
-                    connection: asked.connection,
-                    ask: asked.ask,
-                    id: asked.id,
-                    from: Some(asked.from),
-                    target: asked.target,
-                    address: None,
-                }),
-                Asked::Data(request, waiting) => self.ask_data(Request::Data(request), waiting),
-                Asked::Offline(request, waiting) => {
-                    self.ask_data(Request::Offline(request), waiting);
-                }
-            }
-        }
-    }
-
-    /// Asks about what belongs to an account; the answer comes back as a note.
-    fn ask_data(&mut self, request: Request, waiting: modules::Waiting) {
-        // What is small, or nobody could repeat, has the store's own bound.
-        let is_bounded = !matches!(
-            waiting.topic,
-            Topic::Kept(_) | Topic::Sent | Topic::Roster(_) | Topic::RosterLoad
-        );
-        if is_bounded && self.questions >= QUESTIONS_MAX {
-            return answer::answered(&mut self.scene(), &waiting, Err(StoreError::Locked));
-        }
-        self.questions += 1;
-        let outside = self.outside.clone();
-        let busy = waiting.clone();
-        let reply = Box::new(move |result| {
-            // The inbox has room for every request that the store can hold.
-            let _ = outside.send(Note::Data(Box::new(waiting), result));
-        });
-        if self.store.submit(request, reply).is_err() {
-            let _ = self
-                .outside
-                .send(Note::Data(Box::new(busy), Err(StoreError::Locked)));
-        }
-    }
-
-    fn data(&mut self, waiting: &modules::Waiting, result: Result<Response, StoreError>) {
-        self.questions = self.questions.saturating_sub(1);
-        if let Err(error) = &result {
-            tracing::error!(%error, "the store did not answer a module");
-        }
-        answer::answered(&mut self.scene(), waiting, result);
     }
 }

@@ -327,6 +327,9 @@ impl Shard {
                         }
                     }
                     *at += end;
+                    if std::mem::take(&mut self.desk.pausing) {
+                        return Ok(false);
+                    }
                 }
             }
         }

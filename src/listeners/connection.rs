@@ -14,6 +14,7 @@ use crate::base::address_limits::Counted;
 use crate::base::timer_wheel::Alarm;
 use crate::base::token_bucket::TokenBucket;
 use crate::jid::Jid;
+use crate::listeners::ending::EndReason;
 use crate::listeners::http::bosh::Bosh;
 use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
@@ -139,6 +140,10 @@ pub struct Connection {
     pub dirty: bool,
     /// Received bytes are held back until an answer comes (store, TLS, shaper).
     pub held: bool,
+    /// Received bytes are held back until a change of its user's roster is written.
+    pub paused: bool,
+    /// How it ends once those bytes are handled: the peer has gone.
+    pub ends_as: Option<EndReason>,
     /// Close without waiting for the peer once everything is sent.
     pub close_when_sent: bool,
     /// A PROXY header named the peer, so its address proves nothing about the socket.
@@ -203,6 +208,8 @@ impl Connection {
             sending: false,
             dirty: false,
             held: false,
+            paused: false,
+            ends_as: None,
             close_when_sent: false,
             proxied: false,
             guest: false,

@@ -71,6 +71,10 @@ pub struct Desk {
     pub delivered: [u64; 3],
     /// The ways to other servers' domains.
     pub links: Links,
+    /// The session whose stanza is being handled is not read further.
+    pub pausing: bool,
+    /// Sessions that are to be read again.
+    pub resumed: Vec<Key>,
     /// What is written is not the recipient's doing: who has no room for it is not cut.
     pub spares: bool,
 }
@@ -88,6 +92,8 @@ impl Desk {
             pool: Pool::default(),
             delivered: [0; 3],
             links: Links::default(),
+            pausing: false,
+            resumed: Vec::new(),
             spares: false,
         }
     }
@@ -145,6 +151,17 @@ impl Outbox for Desk {
 
     fn mail(&mut self, shard: usize) -> &mut Envelopes {
         &mut self.mesh.filling(shard).envelopes
+    }
+
+    fn pause(&mut self, key: Key) {
+        if let Some(connection) = self.slab.get_mut(key) {
+            connection.paused = true;
+            self.pausing = true;
+        }
+    }
+
+    fn resume(&mut self, key: Key) {
+        self.resumed.push(key);
     }
 
     fn replace(&mut self, key: Key) {

@@ -68,6 +68,7 @@ impl Shard {
             self.read_mail(&mut ring);
             self.run_flushes();
             self.run_asked();
+            self.run_resumed(&mut ring);
             self.run_links(&mut ring);
             self.run_bosh(&mut ring);
             self.run_movers();
@@ -146,6 +147,8 @@ impl Shard {
             || !self.desk.ends.is_empty()
             || self.http.bosh.has_requests()
             || !self.words.is_empty()
+            || !self.asked.is_empty()
+            || !self.desk.resumed.is_empty()
             || self
                 .acceptors
                 .iter()
@@ -153,6 +156,7 @@ impl Shard {
         let patience = match (busy, flushed) {
             (true, _) => Some(Duration::ZERO),
             (false, false) => Some(MAILBOX_RETRY),
+            (false, true) if self.must_ask_again() => Some(MAILBOX_RETRY),
             (false, true) => self.patience(),
         };
         let result = ring.wait(patience);

@@ -181,7 +181,7 @@ impl Shard {
             return;
         };
         connection.close_when_sent = at_once;
-        connection.held = false;
+        (connection.held, connection.paused) = (false, false);
         connection.deadline_ms = now_ms + LINGER_MS;
         if let Some(partial) = connection.partial.take() {
             self.partial_bytes = self.partial_bytes.saturating_sub(partial.bytes.len());

@@ -18,6 +18,8 @@ pub mod ending;
 pub mod http;
 pub mod mail;
 pub mod opening;
+pub mod pause;
+pub mod questions;
 pub mod receive;
 pub mod registration;
 pub mod report;

@@ -15,9 +15,10 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Handover;
 use crate::listeners::mail::Moved;
-use crate::listeners::mail::Note;
+use crate::listeners::questions::Question;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
+use crate::modules::line;
 use crate::modules::presence;
 use crate::modules::roster;
 use crate::net::ring::Ring;
@@ -30,11 +31,8 @@ use crate::session::blocklist::Blocklist;
 use crate::session::rosters::Wish;
 use crate::session::table::Session as Replaced;
 use crate::store::AccountId;
-use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
-use crate::store::data::Area;
-use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
 
 impl Shard {
@@ -149,23 +147,13 @@ impl Shard {
         else {
             return self.bind_now(ring, key, user, resource);
         };
-        if has_roster && self.sessions.wish_roster(user.bare(), None) == Wish::Ask {
-            roster::load(&mut self.scene(), user.bare());
+        if has_roster && self.sessions.wish_roster(user.bare(), true) == Wish::Ask {
+            roster::load(&mut self.scene(), user.bare(), true);
         }
         // The store answers in order, so the roster is here when this answer is.
         self.run_asked();
-        let area = Area::Blocked;
-        let request = Request::Data(DataRequest::All { id, area });
         let opening = Box::new((user.clone(), resource.map(Box::from)));
-        let outside = self.outside.clone();
-        let reply = Box::new(move |result| {
-            // The inbox has room for every request that the store can hold.
-            let _ = outside.send(Note::Opening(key, opening, result));
-        });
-        if self.store.submit(request, reply).is_err() {
-            self.sessions.release_roster(user.bare());
-            return self.bound(ring, key, Err(StanzaCondition::ResourceConstraint));
-        }
+        self.question(Question::Opening(id, key, opening));
         if let Some(connection) = self.desk.slab.get_mut(key) {
             connection.held = true;
         }
@@ -180,28 +168,39 @@ impl Shard {
         result: Result<Response, StoreError>,
     ) {
         let negotiates = |stage: &Stage| matches!(stage, Stage::Negotiating(_));
+        let blocked = match result {
+            Ok(Response::Data(DataResponse::Things(things))) => {
+                Some(Blocklist::new(things.into_iter().map(|(name, _)| name)))
+            }
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(list) = &blocked {
+            // For what waits for the roster, should the session not open.
+            let hash = self.sessions.hash(user.bare());
+            let rosters = self.sessions.rosters_mut();
+            rosters.note_blocked(hash, user.bare(), list);
+        }
         let connection = self.desk.slab.get(key);
         if !connection.is_some_and(|connection| negotiates(&connection.stage)) {
-            return self.sessions.release_roster(user.bare());
+            return line::go_on(&mut self.scene(), user.bare());
         }
         let modules = self.facts.modules_of(user.domain());
         let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
         let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
         let knows = !has_roster || self.sessions.roster(user.bare()).is_some();
-        if let Ok(Response::Data(DataResponse::Things(things))) = result
+        if let Some(blocked) = blocked
             && knows
         {
             self.bind_now(ring, key, &user, resource.as_deref());
             if has_blocking {
-                let names = things.into_iter().map(|(name, _)| name);
                 self.sessions
-                    .change_blocked(user.bare(), |list| *list = Blocklist::new(names));
+                    .change_blocked(user.bare(), |list| *list = blocked);
             }
         } else {
             tracing::error!("the store did not answer an opening session");
             self.bound(ring, key, Err(StanzaCondition::InternalServerError));
         }
-        self.sessions.release_roster(user.bare());
+        line::go_on(&mut self.scene(), user.bare());
         self.feed(ring, key, &[]);
         self.listen_on(ring, key);
     }

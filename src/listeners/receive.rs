@@ -185,8 +185,8 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
-        if connection.receiving != Receiving::Idle || connection.held || connection.socket.is_none()
-        {
+        let waits = connection.held || connection.paused;
+        if connection.receiving != Receiving::Idle || waits || connection.socket.is_none() {
             return;
         }
         let how = match &connection.shaper {
@@ -258,13 +258,19 @@ impl Shard {
             Received::Cancelled => {}
             Received::Failed(error) => {
                 tracing::debug!(%error, "receive failed");
+                if self.ends_later(key, EndReason::Failed) {
+                    return;
+                }
                 self.cut(ring, key, EndReason::Failed);
             }
         }
     }
 
-    fn peer_closed(&mut self, ring: &mut Ring, key: Key) {
+    pub(super) fn peer_closed(&mut self, ring: &mut Ring, key: Key) {
         let now_ms = self.desk.now_ms;
+        if self.ends_later(key, EndReason::PeerClosed) {
+            return;
+        }
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
@@ -501,6 +507,7 @@ impl Shard {
     pub(super) fn waits(&self, key: Key) -> bool {
         self.desk.slab.get(key).is_none_or(|connection| {
             connection.held
+                || connection.paused
                 || connection.tls.as_ref().is_some_and(|tls| !tls.established)
                 || match &connection.stage {
                     Stage::Negotiating(negotiation) => negotiation.awaits(),

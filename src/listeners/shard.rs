@@ -19,6 +19,7 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
+use crate::listeners::questions::Question;
 use crate::listeners::report::ServerFacts;
 use crate::listeners::s2s::Letter;
 use crate::listeners::settings::Settings;
@@ -121,6 +122,8 @@ pub struct Shard {
     pub asked: Vec<Asked>,
     /// How many the store has been asked and has not answered.
     pub questions: usize,
+    /// What it cannot be asked yet.
+    pub backlog: VecDeque<Question>,
     /// When a lack of descriptors or memory was last logged.
     pub scarce_logged_ms: u64,
     /// Connections that wait to be moved to the owner of their user.
@@ -187,6 +190,7 @@ impl Shard {
             facts: parts.facts,
             asked: Vec::new(),
             questions: 0,
+            backlog: VecDeque::new(),
             scarce_logged_ms: 0,
             movers: Vec::new(),
             proxy_failures: [0; 6],

@@ -14,6 +14,7 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::blocking;
 use crate::modules::bounce;
+use crate::modules::line;
 use crate::modules::offline;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Outbox;
@@ -22,7 +23,6 @@ use crate::modules::pipeline::answer_to;
 use crate::modules::pipeline::refuse;
 use crate::modules::private;
 use crate::modules::roster;
-use crate::modules::subscription;
 use crate::modules::vcard;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
@@ -32,6 +32,8 @@ use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::route::envelope::Envelope;
 use crate::route::envelope::Recipient;
+use crate::session::rosters::Own;
+use crate::session::rosters::What;
 use crate::store::Response;
 use crate::store::StoreError;
 use crate::store::data::DataResponse;
@@ -196,6 +198,16 @@ fn request<O: Outbox>(
         Some(Answer::Do(_)) if sender.origin != Origin::Session => {
             Some(Answer::Error(StanzaCondition::Forbidden, ""))
         }
+        Some(Answer::Do(Effect::RosterSet(wanted))) => {
+            let own = Own {
+                connection: sender.connection,
+                from: sender.full.into(),
+                target: stanza.attribute(b"to").map(|to| to.as_ref().into()),
+                id: stanza.attribute(b"id").unwrap_or_default().as_ref().into(),
+                what: What::Set(wanted),
+            };
+            return line::own(scene, sender.bare, own);
+        }
         Some(Answer::Do(effect)) => Some(perform(scene, sender, effect)),
         answer => answer,
     };
@@ -209,7 +221,8 @@ fn perform<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, effect: Eff
         Effect::Roster { known, versions } => {
             roster::listed(scene, sender, known.as_deref(), versions)
         }
-        Effect::RosterSet(wanted) => roster::set(scene, sender, wanted),
+        // It waits for its turn: `line::own`.
+        Effect::RosterSet(_) => Answer::Error(StanzaCondition::InternalServerError, ""),
         Effect::Carbons(on) => {
             scene
                 .sessions
@@ -285,11 +298,9 @@ pub fn answered<O: Outbox>(
         Topic::Keep { stanza, kind } => offline::kept(scene, stanza, *kind, &result),
         Topic::Kept(connection) => offline::page(scene, *connection, result),
         Topic::Sent => {}
-        Topic::Roster(after) => roster::committed(scene, waiting, after, &data(result)),
-        Topic::RosterLoad => {
-            let waited = roster::read(scene, &waiting.from, data(result));
-            subscription::resume(scene, &waiting.from, waited);
-        }
+        Topic::Roster(change) => roster::committed(scene, waiting, change, &data(result)),
+        Topic::RosterLoad => roster::read(scene, &waiting.from, data(result)),
+        Topic::RosterBlocked => roster::blocked(scene, &waiting.from, data(result)),
         Topic::Blocking(_)
         | Topic::PrivateGet { .. }
         | Topic::PrivateSet
@@ -313,7 +324,7 @@ fn answered_data<O: Outbox>(
         (Ok(response), Topic::PrivateGet { unset }) => private::got(unset, response),
         (Ok(response), Topic::PrivateSet) => private::kept(&response),
         (Ok(_), Topic::Keep { .. } | Topic::Kept(_) | Topic::Sent) => return,
-        (Ok(_), Topic::Roster(_) | Topic::RosterLoad) => return,
+        (Ok(_), Topic::Roster(_) | Topic::RosterLoad | Topic::RosterBlocked) => return,
         (Ok(response), Topic::VcardGet) => vcard::got(response),
         (Ok(response), Topic::VcardSet) => vcard::kept(&response),
     };

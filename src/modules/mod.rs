@@ -13,6 +13,7 @@ pub mod caps;
 pub mod carbons;
 pub mod disco;
 pub mod last;
+pub mod line;
 pub mod offline;
 pub mod ping;
 pub mod pipeline;
@@ -36,6 +37,7 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
 use crate::route::services::Services;
+use crate::session::roster::Wanted;
 use crate::session::table::Table;
 use crate::store::AccountId;
 use crate::store::data::DataRequest;
@@ -155,8 +157,8 @@ pub enum Effect {
         /// Whether versions are told.
         versions: bool,
     },
-    /// RFC 6121: a contact is changed.
-    RosterSet(roster::Wanted),
+    /// RFC 6121: a contact is changed. The answer comes when it is written.
+    RosterSet(Wanted),
 }
 
 /// A question to the store, and what its answer is for.
@@ -192,9 +194,11 @@ pub enum Topic {
     /// XEP-0160: messages that were sent are kept no longer.
     Sent,
     /// RFC 6121: a change of the roster; what follows from it.
-    Roster(Vec<roster::After>),
+    Roster(Box<roster::Change>),
     /// RFC 6121: a roster is read.
     RosterLoad,
+    /// XEP-0191: whom a user without a session blocks, for [`Topic::RosterLoad`].
+    RosterBlocked,
     /// XEP-0054: a vCard was asked for.
     VcardGet,
     /// XEP-0054: the own vCard is kept.

@@ -14,6 +14,7 @@ use crate::modules::blocking;
 use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::line;
 use crate::modules::offline;
 use crate::modules::presence;
 use crate::modules::subscription;
@@ -50,6 +51,10 @@ pub trait Outbox {
     fn is_sending(&self, _connection: Key) -> bool {
         false
     }
+    /// A session is not read further until [`Outbox::resume`]: what it asked for is being written.
+    fn pause(&mut self, _connection: Key) {}
+    /// It is read again.
+    fn resume(&mut self, _connection: Key) {}
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);
     /// A stanza of this kind was written to an output: for whoever counts.
@@ -219,9 +224,11 @@ fn subscribes<O: Outbox>(
     if sender.origin != Origin::Session || scene.sessions.roster(sender.bare).is_none() {
         return false;
     }
-    if let Err(condition) = subscription::sent(scene, sender, stanza, verb, to) {
-        refuse(scene, sender, stanza, condition);
-    }
+    line::own(
+        scene,
+        sender.bare,
+        subscription::word(sender, stanza, verb, to),
+    );
     true
 }
 
@@ -433,6 +440,24 @@ pub fn hand_over<O: Outbox>(
     room: usize,
     write: &impl Fn(&mut Vec<u8>),
 ) -> Outcome {
+    if scene.sessions.rosters().is_busy()
+        && let Some(outcome) = line::hold(scene, (hash, bare, resource), kind, write)
+    {
+        return outcome;
+    }
+    deliver_now(scene, hash, bare, resource, kind, room, write)
+}
+
+/// The same for what has waited behind a change of the roster.
+pub fn deliver_now<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    hash: u64,
+    bare: &str,
+    resource: Option<&str>,
+    kind: Type,
+    room: usize,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
     if !scene.sessions.flushes.is_empty()
         && let Some(outcome) = offline::hold(scene, bare, resource, kind, write)
     {
@@ -457,7 +482,7 @@ pub fn hand_over<O: Outbox>(
         Delivery::Available => &|session| session.priority.is_some(),
         Delivery::Account => return Outcome::Account,
         Delivery::Offline => return offline::keep(scene, bare, kind, write),
-        Delivery::Subscription => return about_subscription(scene, bare, write),
+        Delivery::Subscription => return about_subscription(scene, bare, kind, write),
         Delivery::Bounce => {
             return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
         }
@@ -496,6 +521,7 @@ pub fn hand_over<O: Outbox>(
 fn about_subscription<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,
+    kind: Type,
     write: &impl Fn(&mut Vec<u8>),
 ) -> Outcome {
     let host = bare.split_once('@').map_or("", |(_, host)| host);
@@ -505,6 +531,6 @@ fn about_subscription<O: Outbox>(
     }
     let mut stanza = Vec::new();
     write(&mut stanza);
-    subscription::received(scene, bare, &stanza);
+    line::received(scene, bare, kind, stanza);
     Outcome::Done
 }

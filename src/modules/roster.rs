@@ -1,8 +1,9 @@
 //! RFC 6121, section 2: the roster. Who asks for it, who changes it, and who hears of changes.
 //!
-//! A change is decided on the roster in memory, which leads; it is written to the store, and what
-//! follows from it (pushes, answers, stanzas to the contact) happens when the store has committed it:
-//! [`committed`]. So nobody is told of what a crash could take back.
+//! A change is decided on the roster in memory and written to the store. When the store has committed
+//! it, memory follows, and what comes of it happens (pushes, answers, stanzas to the contact):
+//! [`committed`]. So nobody is told of what a crash could take back. One change of a roster is under
+//! way at a time; `modules::line` has what waits for it.
 //!
 //! Subscriptions are `modules::subscription`.
 
@@ -12,7 +13,6 @@ use crate::modules::Call;
 use crate::modules::Effect;
 use crate::modules::Facts;
 use crate::modules::Module;
-use crate::modules::Query;
 use crate::modules::Route;
 use crate::modules::Scene;
 use crate::modules::To;
@@ -20,6 +20,7 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::line;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::presence;
@@ -29,12 +30,15 @@ use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply::attribute;
 use crate::route::hosts::Hosts;
+use crate::session::blocklist::Blocklist;
 use crate::session::roster::GROUPS_MAX;
 use crate::session::roster::Item;
 use crate::session::roster::ROSTER_BYTES_MAX;
 use crate::session::roster::ROSTER_ITEMS_MAX;
 use crate::session::roster::Roster;
 use crate::session::roster::TEXT_BYTES_MAX;
+use crate::session::roster::Wanted;
+use crate::session::rosters::Own;
 use crate::session::subscription::State;
 use crate::session::table::Session;
 use crate::store::AccountId;
@@ -79,20 +83,15 @@ pub const MODULE: Module = Module {
     ],
 };
 
-/// What a roster set asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The contact is there, with this name and these groups.
-    Set {
-        /// Prepared bare JID.
-        jid: Box<str>,
-        /// Empty for none.
-        name: Box<str>,
-        /// Each once.
-        groups: Vec<Box<str>>,
-    },
-    /// The contact is there no longer.
-    Remove(Box<str>),
+/// A change that is being written.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The contact as it will be.
+    item: Item,
+    /// The version that the roster will have, where the user sees a difference.
+    version: Option<u64>,
+    /// What happens then.
+    after: Vec<After>,
 }
 
 /// What happens when a change is on the disk.
@@ -254,43 +253,46 @@ fn write_item(item: &Item, out: &mut Vec<u8>) {
 }
 
 /// Sections 2.3, 2.4 and 2.5: the owner changes the roster.
-pub fn set<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, wanted: Wanted) -> Answer {
-    let Some(roster) = scene.sessions.roster(sender.bare) else {
-        return Answer::Error(StanzaCondition::InternalServerError, "");
-    };
+///
+/// # Errors
+/// What the request is answered with.
+pub fn set<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    own: &Own,
+    wanted: &Wanted,
+) -> Result<(), (StanzaCondition, &'static str)> {
+    let internal = (StanzaCondition::InternalServerError, "");
+    let roster = scene.sessions.roster(bare).ok_or(internal)?;
     let mut after = Vec::new();
     let item = match wanted {
         Wanted::Set { jid, name, groups } => {
-            let old = roster.item(&jid);
+            let old = roster.item(jid);
             if !old.is_some_and(|item| item.listed) && !roster.has_room(true) {
-                return Answer::Error(
+                return Err((
                     StanzaCondition::PolicyViolation,
                     "a roster has 2000 contacts at most",
-                );
+                ));
             }
-            let mut item = old.cloned().unwrap_or_else(|| Item::new(&jid));
-            (item.name, item.groups, item.listed) = (name, groups, true);
-            after.push(After::Push([].into()));
+            let mut item = old.cloned().unwrap_or_else(|| Item::new(jid));
+            (item.name, item.groups, item.listed) = (name.clone(), groups.clone(), true);
             item
         }
         Wanted::Remove(jid) => {
-            let Some(old) = roster.item(&jid).filter(|item| item.listed) else {
-                return Answer::Error(StanzaCondition::ItemNotFound, "");
-            };
-            farewell(sender.bare, &jid, old.state, &mut after);
-            after.push(After::Push([].into()));
-            Item::new(&jid)
+            let old = roster.item(jid).filter(|item| item.listed);
+            let old = old.ok_or((StanzaCondition::ItemNotFound, ""))?;
+            farewell(bare, jid, old.state, &mut after);
+            Item::new(jid)
         }
     };
+    after.push(After::Push([].into()));
     after.push(After::Answer);
-    match record(scene, sender.bare, item, true, after) {
-        Some(query) => Answer::Store(query),
-        None => Answer::Error(StanzaCondition::InternalServerError, ""),
-    }
+    write(scene, bare, item, true, after, Some(own));
+    Ok(())
 }
 
 /// Section 2.5.2: whoever is removed is told that there is no subscription any more, either way.
-fn farewell(bare: &str, jid: &str, state: State, after: &mut Vec<After>) {
+pub fn farewell(bare: &str, jid: &str, state: State, after: &mut Vec<After>) {
     use crate::session::subscription::Verb;
     if state.to || state.asked {
         after.push(verb(Verb::Unsubscribe, bare, jid));
@@ -326,59 +328,63 @@ pub fn verb(verb: crate::session::subscription::Verb, from: &str, to: &str) -> A
     )
 }
 
-/// Changes the roster in memory and says what the store is to do. `seen`: the user sees a difference.
-pub fn record<O: Outbox>(
+/// Has a change written: how a contact is from now on, and what happens then. `seen`: the user sees a
+/// difference. `own`: the session that wants it.
+pub fn write<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,
     item: Item,
     seen: bool,
     mut after: Vec<After>,
-) -> Option<Query> {
-    let (user, host) = bare.split_once('@')?;
+    own: Option<&Own>,
+) {
+    let (Some((user, host)), Some(roster)) = (bare.split_once('@'), scene.sessions.roster(bare))
+    else {
+        return;
+    };
     let versions = tells_versions(scene.facts, host);
     let now = scene.facts.unix_seconds;
-    let roster = scene.sessions.roster_mut(bare)?;
+    let version = seen.then(|| (roster.version + 1).max(now.saturating_mul(VERSIONS_PER_SECOND)));
     let (mut remove, mut put): (Vec<Box<str>>, Vec<Thing>) = (Vec::new(), Vec::new());
-    if seen {
-        roster.version = (roster.version + 1).max(now.saturating_mul(VERSIONS_PER_SECOND));
-        put.push(("".into(), roster.version.to_be_bytes().into()));
+    if let Some(version) = version {
+        put.push(("".into(), version.to_be_bytes().into()));
         for after in &mut after {
             if let After::Push(query) = after {
-                *query = push_query(&item, roster.version, versions);
+                *query = push_query(&item, version, versions);
             }
         }
     }
-    if item.is_nothing() {
-        roster.remove(&item.jid);
-        remove.push(item.jid);
-    } else {
-        put.push((item.jid.clone(), item.encode()));
-        roster.put(item);
+    match item.is_nothing() {
+        true => remove.push(item.jid.clone()),
+        false => put.push((item.jid.clone(), item.encode())),
     }
-    Some(Query {
-        request: DataRequest::Change {
-            id: AccountId::from_prepared(user, host),
-            area: Area::Roster,
-            remove: Remove::Names(remove),
-            put,
-            room: ROOM,
+    let request = DataRequest::Change {
+        id: AccountId::from_prepared(user, host),
+        area: Area::Roster,
+        remove: Remove::Names(remove),
+        put,
+        room: ROOM,
+    };
+    let hash = scene.sessions.hash(bare);
+    let by = own.map(|own| own.connection);
+    let rosters = scene.sessions.rosters_mut();
+    rosters.begin(hash, bare, &item.jid, by);
+    let topic = Topic::Roster(Box::new(Change {
+        item,
+        version,
+        after,
+    }));
+    let waiting = match own {
+        Some(own) => Waiting {
+            topic,
+            from: own.from.clone(),
+            target: own.target.clone(),
+            id: own.id.clone(),
+            connection: Some(own.connection),
         },
-        topic: Topic::Roster(after),
-    })
-}
-
-/// The same where no request is answered.
-pub fn record_quietly<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    bare: &str,
-    item: Item,
-    seen: bool,
-    after: Vec<After>,
-) {
-    if let Some(query) = record(scene, bare, item, seen, after) {
-        let waiting = unanswered(bare, query.topic);
-        scene.asked.push(Asked::Data(query.request, waiting));
-    }
+        None => unanswered(bare, topic),
+    };
+    scene.asked.push(Asked::Data(request, waiting));
 }
 
 /// Nobody waits for the answer; only the user matters.
@@ -392,44 +398,77 @@ fn unanswered(bare: &str, topic: Topic) -> Waiting {
     }
 }
 
-/// Has the roster of a user read.
-pub fn load<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
+/// Has the roster of a user read, and for a user without a session whom the user blocks.
+pub fn load<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, login: bool) {
     let Some((user, host)) = bare.split_once('@') else {
         return;
     };
+    let id = AccountId::from_prepared(user, host);
+    let modules = scene.facts.modules_of(host);
+    let blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
+    if blocking && !login {
+        // The store answers in order, so the list is here before the roster.
+        let request = DataRequest::All {
+            id: id.clone(),
+            area: Area::Blocked,
+        };
+        let waiting = unanswered(bare, Topic::RosterBlocked);
+        scene.asked.push(Asked::Data(request, waiting));
+    }
     let request = DataRequest::All {
-        id: AccountId::from_prepared(user, host),
+        id,
         area: Area::Roster,
     };
     let waiting = unanswered(bare, Topic::RosterLoad);
     scene.asked.push(Asked::Data(request, waiting));
 }
 
-/// The store has read a roster; the stanzas that waited for it are returned, and whether somebody
-/// waits to log in.
+/// The store says whom a user without a session blocks.
+pub fn blocked<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    result: Result<DataResponse, StoreError>,
+) {
+    if let Ok(DataResponse::Things(things)) = result {
+        let list = Blocklist::new(things.into_iter().map(|(name, _)| name));
+        let hash = scene.sessions.hash(bare);
+        scene.sessions.rosters_mut().note_blocked(hash, bare, &list);
+    }
+}
+
+/// The store has read a roster, for the first time or because a change failed.
 pub fn read<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,
     result: Result<DataResponse, StoreError>,
-) -> (Vec<Box<[u8]>>, bool) {
-    let Ok(DataResponse::Things(things)) = result else {
-        scene.sessions.release_roster(bare);
-        return (Vec::new(), false);
+) {
+    let hash = scene.sessions.hash(bare);
+    let roster = match result {
+        Ok(DataResponse::Things(things)) => {
+            let things = things.iter().map(|(name, value)| (&**name, &**value));
+            let roster = Roster::decode(things);
+            if roster.is_none() {
+                tracing::error!("the store holds a damaged roster");
+            }
+            roster
+        }
+        Ok(_) | Err(_) => None,
     };
-    let things = things.iter().map(|(name, value)| (&**name, &**value));
-    let Some(roster) = Roster::decode(things) else {
-        tracing::error!("the store holds a damaged roster");
-        scene.sessions.release_roster(bare);
-        return (Vec::new(), false);
-    };
-    scene.sessions.roster_loaded(bare, roster)
+    let rosters = scene.sessions.rosters_mut();
+    // What waits goes on when the session is open that waits for the roster.
+    let opens = roster.is_some_and(|roster| rosters.loaded(hash, bare, roster));
+    match rosters.roster(hash, bare) {
+        None => rosters.forget(hash, bare),
+        Some(_) if opens => {}
+        Some(_) => line::written(scene, bare),
+    }
 }
 
 /// The store has answered a change: what follows from it, happens.
 pub fn committed<O: Outbox>(
     scene: &mut Scene<'_, O>,
     waiting: &Waiting,
-    after: &[After],
+    change: &Change,
     result: &Result<DataResponse, StoreError>,
 ) {
     let bare = waiting
@@ -448,16 +487,33 @@ pub fn committed<O: Outbox>(
             Some((StanzaCondition::InternalServerError, ""))
         }
     };
-    if let Some(why) = refused {
-        // What is in memory was not written: the store says how it is.
-        load(scene, bare);
-        if after.iter().any(|after| matches!(after, After::Answer)) {
+    match refused {
+        None => {
+            follow_item(scene, bare, change);
+            for after in &change.after {
+                follow(scene, bare, after, Some(waiting));
+            }
+        }
+        Some(why) if change.after.iter().any(|a| matches!(a, After::Answer)) => {
             answer::reply_to(scene, waiting, Err(why));
         }
-        return;
+        Some(_) => {}
     }
-    for after in after {
-        follow(scene, bare, after, Some(waiting));
+    match result {
+        // Whether it was written is unknown: the store says how it is, and what waits waits on.
+        Err(error) if *error != StoreError::Locked => load(scene, bare, true),
+        Ok(_) | Err(_) => line::written(scene, bare),
+    }
+}
+
+fn follow_item<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, change: &Change) {
+    let Some(roster) = scene.sessions.roster_mut(bare) else {
+        return;
+    };
+    roster.version = change.version.unwrap_or(roster.version);
+    match change.item.is_nothing() {
+        true => roster.remove(&change.item.jid),
+        false => roster.put(change.item.clone()),
     }
 }
 

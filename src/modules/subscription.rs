@@ -1,4 +1,4 @@
-//! RFC 6121, section 3: stanzas about subscriptions, from a user ([`sent`]) and to one ([`received`]).
+//! RFC 6121, section 3: stanzas about subscriptions, from a user ([`sent`]) and to one ([`react`]).
 //!
 //! What a stanza does to the state between the two is the table of `session::subscription`; here it
 //! is carried out: the roster changes, is written, and then pushes, stanzas and presence go their
@@ -20,7 +20,8 @@ use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
 use crate::proto::stanza::reply::attribute;
 use crate::session::roster::Item;
-use crate::session::rosters::Wish;
+use crate::session::rosters::Own;
+use crate::session::rosters::What;
 use crate::session::subscription::State;
 use crate::session::subscription::Verb;
 use crate::xml::element::Element;
@@ -42,25 +43,8 @@ pub fn verb_of(kind: PresenceType) -> Option<Verb> {
     }
 }
 
-/// A session sends one to `jid`, a prepared bare JID.
-///
-/// # Errors
-/// What it is refused with.
-pub fn sent<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    sender: &Sender<'_>,
-    stanza: &Stanza<'_>,
-    verb: Verb,
-    jid: &str,
-) -> Result<(), StanzaCondition> {
-    if jid == sender.bare {
-        return Ok(());
-    }
-    let roster = scene.sessions.roster(sender.bare);
-    let roster = roster.ok_or(StanzaCondition::ServiceUnavailable)?;
-    let old = roster.item(jid);
-    let before = old.map(|item| item.state).unwrap_or_default();
-    let (state, goes) = before.sent(verb);
+/// A session's word about a subscription to `jid`, a prepared bare JID, as `modules::line` takes it.
+pub fn word(sender: &Sender<'_>, stanza: &Stanza<'_>, verb: Verb, jid: &str) -> Own {
     let (from, to) = (attribute(sender.bare), attribute(jid));
     let stamp = Stamp {
         from: &from,
@@ -68,64 +52,76 @@ pub fn sent<O: Outbox>(
     };
     let mut bytes = Vec::new();
     relay(stanza, stamp, &mut bytes);
-    let route = After::Route(stanza.kind, jid.into(), bytes.into_boxed_slice());
+    Own {
+        connection: sender.connection,
+        from: sender.full.into(),
+        target: stanza.attribute(b"to").map(|to| to.as_ref().into()),
+        id: stanza.attribute(b"id").unwrap_or_default().as_ref().into(),
+        what: What::Say {
+            verb,
+            jid: jid.into(),
+            kind: stanza.kind,
+            stanza: bytes.into_boxed_slice(),
+        },
+    }
+}
+
+/// A session has said it.
+///
+/// # Errors
+/// What it is refused with.
+pub fn sent<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    own: &Own,
+    (verb, jid): (Verb, &str),
+    (kind, stanza): (Type, &[u8]),
+) -> Result<(), StanzaCondition> {
+    if jid == bare {
+        return Ok(());
+    }
+    let roster = scene.sessions.roster(bare);
+    let roster = roster.ok_or(StanzaCondition::ServiceUnavailable)?;
+    let old = roster.item(jid);
+    let before = old.map(|item| item.state).unwrap_or_default();
+    let (state, goes) = before.sent(verb);
     let mut after = Vec::new();
     if before.from && !state.from {
         // SPEC(RFC 6121 3.2.2): while the contact still sees them.
         after.push(After::Unavailable(jid.into()));
     }
     if goes {
-        after.push(route);
+        after.push(After::Route(kind, jid.into(), stanza.into()));
     }
     let mut item = old.cloned().unwrap_or_else(|| Item::new(jid));
     let is_new = !item.listed && (state.asked || state.from || state.approved);
     if is_new && !roster.has_room(true) {
         return Err(StanzaCondition::PolicyViolation);
     }
+    if state == before && !is_new {
+        for after in after {
+            roster::follow(scene, bare, &after, None);
+        }
+        return Ok(());
+    }
     item.listed |= is_new;
     item.state = state;
     if !state.wanted {
         item.request = [].into();
     }
-    if state == before && !is_new && after.is_empty() {
-        return Ok(());
-    }
-    // Also what changes nothing waits for the changes before it: stanzas do not overtake.
-    let seen = item.listed && (state != before || is_new);
+    let seen = item.listed;
     if seen {
         after.push(After::Push([].into()));
     }
     if state.from && !before.from {
         after.push(After::Presence(jid.into()));
     }
-    roster::record_quietly(scene, sender.bare, item, seen, after);
+    roster::write(scene, bare, item, seen, after, Some(own));
     Ok(())
 }
 
-/// Somebody sends one, or a probe, to a user of this shard.
-pub fn received<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
-    match scene.sessions.wish_roster(bare, Some(stanza)) {
-        Wish::Here => react(scene, bare, stanza),
-        Wish::Ask => roster::load(scene, bare),
-        Wish::Asked | Wish::Full => {}
-    }
-}
-
-/// The roster of a user has been read: what has waited for it is carried out.
-pub fn resume<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    bare: &str,
-    (stanzas, login): (Vec<Box<[u8]>>, bool),
-) {
-    for stanza in stanzas {
-        react(scene, bare, &stanza);
-    }
-    if !login {
-        scene.sessions.release_roster(bare);
-    }
-}
-
-fn react<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
+/// Somebody has said something about a subscription to a user of this shard, or asks how the user is.
+pub fn react<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
     let Some(from) = blocking::sender_of(stanza) else {
         return;
     };
@@ -197,7 +193,7 @@ fn change<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, jid: &str, verb: Verb
         (true, false) => after.push(After::Unavailable(jid.into())),
         (false, false) | (true, true) => {}
     }
-    roster::record_quietly(scene, bare, item, pushes, after);
+    roster::write(scene, bare, item, pushes, after, None);
 }
 
 /// What is kept of a request.
@@ -228,7 +224,7 @@ pub fn remind<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) {
     }
 }
 
-/// Whether a stanza of this kind is for [`received`].
+/// Whether a stanza of this kind is for [`react`].
 pub fn is_ours(kind: Type) -> bool {
     matches!(kind, Type::Presence(kind) if kind == PresenceType::Probe || verb_of(kind).is_some())
 }

@@ -19,6 +19,22 @@ pub const TEXT_BYTES_MAX: usize = 1023;
 /// The layout of stored contacts.
 const LAYOUT: u8 = 1;
 
+/// What a roster set asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The contact is there, with this name and these groups.
+    Set {
+        /// Prepared bare JID.
+        jid: Box<str>,
+        /// Empty for none.
+        name: Box<str>,
+        /// Each once.
+        groups: Vec<Box<str>>,
+    },
+    /// The contact is there no longer.
+    Remove(Box<str>),
+}
+
 /// A contact. Lives on: the owner shard of the user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {

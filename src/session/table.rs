@@ -184,6 +184,7 @@ impl Table {
         let was = user.blocked.is_some();
         let mut list = user.blocked.take().unwrap_or_default();
         change(&mut list);
+        self.rosters.note_blocked(hash, bare, &list);
         user.blocked = (!list.is_empty()).then_some(list);
         self.blockers = self.blockers + usize::from(user.blocked.is_some()) - usize::from(was);
     }
@@ -239,25 +240,29 @@ impl Table {
         self.rosters.roster_mut(hash, bare)
     }
 
-    /// Wishes for a roster in memory; `stanza` waits for it.
-    pub fn wish_roster(&mut self, bare: &str, stanza: Option<&[u8]>) -> Wish {
+    /// Wishes for a roster in memory, for a login or because somebody says something.
+    pub fn wish_roster(&mut self, bare: &str, login: bool) -> Wish {
         let hasher = &self.hasher;
         let hash = hasher.hash_one(bare);
         self.rosters
-            .wish(hash, bare, stanza, |bare| hasher.hash_one(bare))
+            .wish(hash, bare, login, |bare| hasher.hash_one(bare))
     }
 
-    /// A roster was read; the stanzas that waited for it are returned, and whether a login waits.
-    pub fn roster_loaded(&mut self, bare: &str, roster: Roster) -> (Vec<Box<[u8]>>, bool) {
-        let hash = self.hash(bare);
-        self.rosters.loaded(hash, bare, roster)
+    /// All rosters, and what waits for them.
+    pub fn rosters(&self) -> &Rosters {
+        &self.rosters
     }
 
-    /// Forgets the roster of a user without a session.
+    /// The same, to change them.
+    pub fn rosters_mut(&mut self) -> &mut Rosters {
+        &mut self.rosters
+    }
+
+    /// Forgets the roster of a user without a session, unless something is under way for it.
     pub fn release_roster(&mut self, bare: &str) {
         let hash = self.hash(bare);
         if self.user(hash, bare).is_none() {
-            self.rosters.forget(hash, bare);
+            self.rosters.release(hash, bare);
         }
     }
 

@@ -142,28 +142,42 @@ impl Drop for Store {
 impl Handle {
     /// Queues a request without waiting. `reply` is called exactly once if this returns `Ok`, and
     /// never otherwise.
+    pub fn submit(&self, request: Request, reply: Reply) -> Result<(), Refused> {
+        self.offer(request, reply).map_err(|refused| match refused {
+            TrySendError::Full(order) => {
+                order.take_back();
+                Refused::Busy
+            }
+            TrySendError::Disconnected(order) => {
+                order.take_back();
+                Refused::Stopped
+            }
+        })
+    }
+
+    /// The same; where there is no room the request is given back, to be tried again.
+    pub fn submit_or_return(&self, request: Request, reply: Reply) -> Result<(), Box<Request>> {
+        match self.offer(request, reply) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(order)) => order
+                .take_back()
+                .map_or(Ok(()), |request| Err(Box::new(request))),
+            // Its reply says so.
+            Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "how long the store takes is measured here"
     )]
-    pub fn submit(&self, request: Request, reply: Reply) -> Result<(), Refused> {
+    fn offer(&self, request: Request, reply: Reply) -> Result<(), TrySendError<Order>> {
         let (times, asked) = (Arc::clone(&self.times), Instant::now());
         let reply: Reply = Box::new(move |result| {
             times.observe(asked.elapsed().as_micros() as u64);
             reply(result);
         });
-        self.orders
-            .try_send(Order::ask(request, reply))
-            .map_err(|refused| match refused {
-                TrySendError::Full(order) => {
-                    order.forget();
-                    Refused::Busy
-                }
-                TrySendError::Disconnected(order) => {
-                    order.forget();
-                    Refused::Stopped
-                }
-            })
+        self.orders.try_send(Order::ask(request, reply))
     }
 
     /// How long answers to [`Handle::submit`] took.
@@ -177,7 +191,7 @@ impl Handle {
         self.orders
             .send(Order::ask(request, reply))
             .map_err(|refused| {
-                refused.into_inner().forget();
+                refused.into_inner().take_back();
                 Refused::Stopped
             })
     }

@@ -47,11 +47,14 @@ impl Order {
         }))
     }
 
-    /// Drops the order without an answer.
-    pub(super) fn forget(self) {
+    /// The request of an order that is not carried out, which is not answered then.
+    pub(super) fn take_back(self) -> Option<Request> {
         match self {
-            Self::Do(mut job) => job.reply = None,
-            Self::Stop => {}
+            Self::Do(mut job) => {
+                job.reply = None;
+                Some(job.request.clone())
+            }
+            Self::Stop => None,
         }
     }
 }

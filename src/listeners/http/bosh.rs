@@ -81,6 +81,8 @@ pub struct Bosh {
     to: Box<str>,
     /// A request asked for its fellows back.
     pausing: bool,
+    /// The client has said that nothing comes behind what waits.
+    terminating: bool,
     /// A stream error is among what is written.
     failed: bool,
 }
@@ -231,6 +233,7 @@ impl Shard {
             rest: Vec::new(),
             to: request.body.to.clone().unwrap_or_default(),
             pausing: false,
+            terminating: false,
             failed: false,
         }))));
         let key = self.desk.slab.insert(connection);
@@ -295,6 +298,9 @@ impl Shard {
                 self.bosh_elements(ring, key, &rest);
                 continue;
             }
+            if bosh.terminating {
+                return self.end_finished(ring, key);
+            }
             match bosh.session.next(now_ms) {
                 Ok(None) => return,
                 Err(condition) => return self.fail_bosh(ring, key, condition),
@@ -312,6 +318,7 @@ impl Shard {
             return;
         };
         bosh.pausing = body.pause.is_some();
+        bosh.terminating = body.terminate;
         if body.restart {
             let header = bosh::header(&bosh.to, body.lang.as_deref());
             let mut scanner = self.spare_scanner();
@@ -319,9 +326,6 @@ impl Shard {
             self.give_scanner(scanner);
         }
         self.bosh_elements(ring, key, &body.payload);
-        if body.terminate {
-            self.end_finished(ring, key);
-        }
     }
 
     fn bosh_elements(&mut self, ring: &mut Ring, key: Key, elements: &[u8]) {

@@ -301,7 +301,7 @@ impl Shard {
         };
         connection.stage = Stage::Ending;
         connection.out.clear();
-        connection.held = false;
+        (connection.held, connection.paused) = (false, false);
         self.set_deadline(key, now_ms + LINGER_MS);
         self.desk.touch(key);
         self.listen_on(ring, key);
