@@ -19,6 +19,7 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::register;
 use crate::modules::register::Ask;
 use crate::modules::register::Refusal;
+use crate::modules::roster;
 use crate::net::ring::Ring;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
@@ -238,8 +239,10 @@ impl Shard {
         }
     }
 
-    /// XEP-0077 section 3.2: the sessions of a removed account end.
+    /// XEP-0077 section 3.2: the sessions of a removed account end, and its contacts are told that
+    /// there are no subscriptions any more.
     fn end_account(&mut self, ring: &mut Ring, bare: &str) {
+        let farewells = roster::farewells(&self.sessions, bare);
         let hash = self.sessions.hash(bare);
         let user = self.sessions.user(hash, bare);
         let keys: Vec<Key> = user
@@ -256,6 +259,10 @@ impl Shard {
                 "the account has been removed",
             );
             self.end_with(ring, key, EndReason::Replaced, error);
+        }
+        // Behind the presence that ended with the sessions.
+        for after in farewells {
+            roster::follow(&mut self.scene(), bare, &after, None);
         }
     }
 }

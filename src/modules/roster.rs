@@ -41,6 +41,7 @@ use crate::session::roster::Wanted;
 use crate::session::rosters::Own;
 use crate::session::subscription::State;
 use crate::session::table::Session;
+use crate::session::table::Table;
 use crate::store::AccountId;
 use crate::store::StoreError;
 use crate::store::data::Area;
@@ -281,7 +282,7 @@ pub fn set<O: Outbox>(
         Wanted::Remove(jid) => {
             let old = roster.item(jid).filter(|item| item.listed);
             let old = old.ok_or((StanzaCondition::ItemNotFound, ""))?;
-            farewell(bare, jid, old.state, &mut after);
+            farewell(bare, jid, old.state, true, &mut after);
             Item::new(jid)
         }
     };
@@ -292,17 +293,27 @@ pub fn set<O: Outbox>(
 }
 
 /// Section 2.5.2: whoever is removed is told that there is no subscription any more, either way.
-pub fn farewell(bare: &str, jid: &str, state: State, after: &mut Vec<After>) {
+fn farewell(bare: &str, jid: &str, state: State, is_here: bool, after: &mut Vec<After>) {
     use crate::session::subscription::Verb;
     if state.to || state.asked {
         after.push(verb(Verb::Unsubscribe, bare, jid));
     }
-    if state.from {
+    if state.from && is_here {
         after.push(After::Unavailable(jid.into()));
     }
     if state.from || state.wanted {
         after.push(verb(Verb::Unsubscribed, bare, jid));
     }
+}
+
+/// What the contacts of a user are told whose account is gone, once its sessions are.
+pub fn farewells(sessions: &Table, bare: &str) -> Vec<After> {
+    let mut after = Vec::new();
+    let roster = sessions.roster(bare);
+    for item in roster.into_iter().flat_map(Roster::items) {
+        farewell(bare, &item.jid, item.state, false, &mut after);
+    }
+    after
 }
 
 /// A stanza of the server's own making about a subscription.
