@@ -226,9 +226,11 @@ impl Shard {
                 let attribute = reply::attribute(full.as_str());
                 let escaped = matches!(attribute, std::borrow::Cow::Owned(_))
                     .then(|| attribute.into_owned().into_boxed_str());
+                let jid = full.clone();
                 connection.stage = Stage::Session(Box::new(Session { jid: full, escaped }));
                 connection.deadline_ms = 0;
                 connection.active_ms = now_ms;
+                presence::opened(&mut self.scene(), key, &jid);
             }
             Err(condition) => {
                 negotiation.bound(Err(condition), &mut connection.out);

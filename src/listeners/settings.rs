@@ -546,7 +546,9 @@ fn offers(
 fn stream_features(modules: &Modules) -> Option<String> {
     let mut features = caps::stream_feature(modules).unwrap_or_default();
     if let Some(roster) = &modules.mod_roster {
-        features.push_str(&format!("<sub xmlns='{}'/>", ns::PRE_APPROVAL));
+        if modules.mod_presence.is_some() {
+            features.push_str(&format!("<sub xmlns='{}'/>", ns::PRE_APPROVAL));
+        }
         if roster.versioning {
             features.push_str(&format!("<ver xmlns='{}'/>", ns::ROSTER_VERSIONS));
         }

@@ -145,7 +145,7 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let node = parts.node.is_some().then_some(&*bare);
     let hash = |text: &str| scene.sessions.hash(text);
     let destination = route(scene.hosts, scene.services, &parts.domain, node, hash);
-    if subscribes(scene, sender, stanza, &bare) {
+    if is_nothing(scene, sender, stanza.kind) || subscribes(scene, sender, stanza, &bare) {
         return;
     }
     if !matches!(destination, Destination::Host)
@@ -206,6 +206,13 @@ fn to_server<O: Outbox>(
     let room = relayed_bytes(stanza, stamp);
     let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::SERVER, out);
     give(scene, owner, to, stanza.kind, room, &write)
+}
+
+/// Presence of a session whose host does without.
+fn is_nothing<O: Outbox>(scene: &Scene<'_, O>, sender: &Sender<'_>, kind: Type) -> bool {
+    matches!(kind, Type::Presence(_))
+        && sender.origin == Origin::Session
+        && presence::is_off(scene.facts, domain_of(sender.bare))
 }
 
 /// A session's word about a subscription is its account's matter, and done with.
@@ -335,6 +342,7 @@ fn stamp_of<'a>(sender: &Sender<'a>, kind: Type) -> &'a str {
 /// RFC 6120 section 10.3: a stanza without `to`.
 fn carry_to_self<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     match stanza.kind {
+        Type::Presence(_) if is_nothing(scene, sender, stanza.kind) => {}
         Type::Presence(kind) => presence::broadcast(scene, sender, stanza, kind),
         Type::Iq(IqType::Get | IqType::Set) => answer::own_account(scene, sender, stanza),
         Type::Iq(IqType::Result | IqType::Error) => {}
@@ -526,7 +534,8 @@ fn about_subscription<O: Outbox>(
 ) -> Outcome {
     let host = bare.split_once('@').map_or("", |(_, host)| host);
     let modules = scene.facts.modules_of(host);
-    if modules.is_none_or(|modules| modules.mod_roster.is_none()) {
+    let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
+    if !has_roster || presence::is_off(scene.facts, host) {
         return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
     }
     let mut stanza = Vec::new();

@@ -4,6 +4,9 @@
 //! A broadcast writes one stanza for each contact: into the recipient's output where the contact is
 //! of this shard, into the mail otherwise, which leaves once a turn as one batch for each shard.
 
+use crate::base::key::Key;
+use crate::jid::Jid;
+use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
@@ -29,6 +32,28 @@ use crate::session::table::Session;
 pub const PRESENCE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that a notice of unavailability takes apart from its addresses.
 const NOTICE_BYTES: usize = 64;
+
+/// Whether a host does without presence: `[modules.mod_presence]` is not there. Then what its users
+/// send of it goes nowhere, nobody is told who is here, and every session gets messages.
+pub fn is_off(facts: &Facts, host: &str) -> bool {
+    let modules = facts.modules_of(host);
+    modules.is_none_or(|modules| modules.mod_presence.is_none())
+}
+
+/// A session has opened. Without presence it is as available as it will ever be.
+pub fn opened<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, full: &Jid) {
+    if !is_off(scene.facts, full.domain()) {
+        return;
+    }
+    let (bare, resource) = (full.bare(), full.resource().unwrap_or_default());
+    let hash = scene.sessions.hash(bare);
+    let user = scene.sessions.user_mut(hash, bare);
+    let Some(session) = user.and_then(|user| user.session_mut(resource)) else {
+        return;
+    };
+    session.priority = Some(0);
+    offline::begin(scene, connection, bare, resource);
+}
 
 /// Presence without `to`: to everybody who may see it.
 pub fn broadcast<O: Outbox>(
@@ -346,7 +371,9 @@ pub fn note_directed<O: Outbox>(
 /// A session has ended without saying so, or after it did: whoever saw it is told
 /// (section 4.5.3). `session` is out of the table already.
 pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, session: &Session) {
-    if session.priority.is_some() {
+    // Where there is no presence nobody has seen any.
+    let is_seen = session.priority.is_some() && session.presence.is_some();
+    if is_seen {
         let hash = scene.sessions.hash(bare);
         let (from, to) = (reply::attribute(full), reply::attribute(bare));
         if let Some(user) = scene.sessions.user(hash, bare) {
@@ -365,8 +392,7 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
         let gone = format!("<presence from='{from}' type='unavailable'/>");
         to_contacts(scene, bare, |state| state.from, kind, gone.as_bytes());
     }
-    let was_available = session.priority.is_some();
-    tell_directed(scene, (full, bare), &session.directed, was_available);
+    tell_directed(scene, (full, bare), &session.directed, is_seen);
     offline::ended(scene, session.connection, bare);
     scene.sessions.release_roster(bare);
 }
