@@ -208,6 +208,7 @@ fn done(response: &Response, otherwise: impl FnOnce() -> Failure) -> Result<(), 
         | Response::Data(_)
         | Response::Exists(_)
         | Response::Offline(_)
+        | Response::Opening(_)
         | Response::Page(_) => Err(unexpected()),
     }
 }

@@ -123,9 +123,9 @@ impl Shard {
             Note::Dialled(name, attempt, result) => self.dialled(ring, &name, attempt, result),
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
-            Note::Opening(key, opening, result) => {
+            Note::Opening(opening, result) => {
                 self.questions = self.questions.saturating_sub(1);
-                self.opening(ring, key, *opening, result);
+                self.opening(ring, *opening, result);
             }
             Note::Data(waiting, result) => self.data(&waiting, result),
             Note::Alive(answer) => {

@@ -9,6 +9,7 @@ use crate::base::key::Key;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
 use crate::listeners::http::bosh;
+use crate::listeners::opening::Opening;
 use crate::listeners::s2s::Letter;
 use crate::listeners::s2s::links::Name;
 use crate::listeners::status::Answer;
@@ -133,7 +134,7 @@ impl Note {
             | Self::Certificates(..)
             | Self::Stop(..)
             | Self::Drained => None,
-            Self::Opening(key, ..) => Some(*key),
+            Self::Opening(opening, _) => Some(opening.connection),
             Self::Data(waiting, _) => waiting.connection,
         }
     }
@@ -152,11 +153,7 @@ pub enum Note {
     /// A registration could not even be tried: the id and addresses to answer with.
     Unregistered(Key, Box<Addressed>),
     /// What must be known of a user before a session opens.
-    Opening(
-        Key,
-        Box<(Jid, Option<Box<str>>)>,
-        Result<Response, StoreError>,
-    ),
+    Opening(Box<Opening>, Result<Response, StoreError>),
     /// What the store says to a module's question.
     Data(Box<modules::Waiting>, Result<Response, StoreError>),
     /// What became of an attempt to connect to the server of a domain.

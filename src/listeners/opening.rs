@@ -33,7 +33,23 @@ use crate::session::table::Session as Replaced;
 use crate::store::AccountId;
 use crate::store::Response;
 use crate::store::StoreError;
+use crate::store::Wanted;
 use crate::store::data::DataResponse;
+
+/// A session that waits for what must be known of its user.
+#[derive(Clone)]
+pub struct Opening {
+    /// The connection that it is for.
+    pub connection: Key,
+    /// Whose.
+    pub id: AccountId,
+    /// What the store is asked.
+    pub wanted: Wanted,
+    user: Jid,
+    resource: Option<Box<str>>,
+    /// [`Table::keeps`](crate::session::table::Table::keeps) before the store was asked.
+    keeps: u64,
+}
 
 impl Shard {
     /// Opens the session where its user is owned.
@@ -138,63 +154,85 @@ impl Shard {
     /// Before anything can reach a user's first session, the contacts must be known, and whom the
     /// user blocks.
     fn bind_here(&mut self, ring: &mut Ring, key: Key, user: &Jid, resource: Option<&str>) {
-        let modules = self.facts.modules_of(user.domain());
-        let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
-        let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
+        let mut wanted = self.wanted_of(user);
         let hash = self.sessions.hash(user.bare());
         let is_here = self.sessions.user(hash, user.bare()).is_some();
-        let (true, false, Some(id)) = (has_blocking || has_roster, is_here, AccountId::of(user))
+        let (true, false, Some(id)) = (wanted != Wanted::default(), is_here, AccountId::of(user))
         else {
             return self.bind_now(ring, key, user, resource);
         };
-        if has_roster && self.sessions.wish_roster(user.bare(), true) == Wish::Ask {
-            roster::load(&mut self.scene(), user.bare(), true);
+        if wanted.roster {
+            wanted.roster = self.sessions.wish_roster(user.bare(), true) == Wish::Ask;
         }
-        // The store answers in order, so the roster is here when this answer is.
+        // The store answers in order: a roster that was asked for before is here when this answer
+        // is, and a message that was to be kept before is counted in it.
         self.run_asked();
-        let opening = Box::new((user.clone(), resource.map(Box::from)));
-        self.question(Question::Opening(id, key, opening));
+        self.question(Question::Opening(Box::new(Opening {
+            connection: key,
+            id,
+            wanted,
+            user: user.clone(),
+            resource: resource.map(Box::from),
+            keeps: self.sessions.keeps(),
+        })));
         if let Some(connection) = self.desk.slab.get_mut(key) {
             connection.held = true;
         }
+    }
+
+    /// What a first session of this user has to know.
+    fn wanted_of(&self, user: &Jid) -> Wanted {
+        let modules = self.facts.modules_of(user.domain());
+        modules.map_or_else(Wanted::default, |modules| Wanted {
+            roster: modules.mod_roster.is_some(),
+            blocked: modules.mod_blocking.is_some(),
+            kept: modules.mod_offline.is_some(),
+        })
     }
 
     /// What must be known of the user is known, and the session opens.
     pub(super) fn opening(
         &mut self,
         ring: &mut Ring,
-        key: Key,
-        (user, resource): (Jid, Option<Box<str>>),
+        opening: Opening,
         result: Result<Response, StoreError>,
     ) {
+        let (key, user) = (opening.connection, opening.user);
         let negotiates = |stage: &Stage| matches!(stage, Stage::Negotiating(_));
-        let blocked = match result {
-            Ok(Response::Data(DataResponse::Things(things))) => {
-                Some(Blocklist::new(things.into_iter().map(|(name, _)| name)))
+        let (known, roster) = match result {
+            Ok(Response::Opening(known)) => {
+                let blocked = Blocklist::new(known.blocked.into_iter().map(|(name, _)| name));
+                let roster = Ok(DataResponse::Things(known.roster));
+                (Some((blocked, known.kept)), roster)
             }
-            Ok(_) | Err(_) => None,
+            Ok(_) => (None, Err(StoreError::Stopped)),
+            Err(error) => (None, Err(error)),
         };
-        if let Some(list) = &blocked {
+        if let Some((list, _)) = &known {
             // For what waits for the roster, should the session not open.
             let hash = self.sessions.hash(user.bare());
             let rosters = self.sessions.rosters_mut();
             rosters.note_blocked(hash, user.bare(), list);
         }
+        if opening.wanted.roster {
+            roster::read(&mut self.scene(), user.bare(), roster);
+        }
         let connection = self.desk.slab.get(key);
         if !connection.is_some_and(|connection| negotiates(&connection.stage)) {
             return line::go_on(&mut self.scene(), user.bare());
         }
-        let modules = self.facts.modules_of(user.domain());
-        let has_blocking = modules.is_some_and(|modules| modules.mod_blocking.is_some());
-        let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
-        let knows = !has_roster || self.sessions.roster(user.bare()).is_some();
-        if let Some(blocked) = blocked
-            && knows
+        let wanted = self.wanted_of(&user);
+        let has_roster = !wanted.roster || self.sessions.roster(user.bare()).is_some();
+        if let Some((blocked, kept)) = known
+            && has_roster
         {
-            self.bind_now(ring, key, &user, resource.as_deref());
-            if has_blocking {
+            self.bind_now(ring, key, &user, opening.resource.as_deref());
+            if wanted.blocked {
                 self.sessions
                     .change_blocked(user.bare(), |list| *list = blocked);
+            }
+            if wanted.kept && !kept && self.sessions.keeps() == opening.keeps {
+                self.sessions.note_nothing_kept(user.bare(), key);
             }
         } else {
             tracing::error!("the store did not answer an opening session");

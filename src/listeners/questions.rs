@@ -4,21 +4,17 @@
 //! change of a roster, a page of kept messages and its removal, what a login has to know) waits its
 //! turn instead, in order: a message whose removal was lost would come again.
 
-use crate::base::key::Key;
-use crate::jid::Jid;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Waiting;
+use crate::listeners::opening::Opening;
 use crate::listeners::shard::Shard;
 use crate::modules;
 use crate::modules::Asked;
 use crate::modules::Topic;
 use crate::modules::answer;
-use crate::store::AccountId;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
-use crate::store::data::Area;
-use crate::store::data::DataRequest;
 
 /// Questions of one shard that the store has at a time. Question and answer have 1 MiB at most, a
 /// roster; of most the answer is small, and the questions of the rest have 256 KiB.
@@ -29,8 +25,8 @@ pub const QUESTIONS_MAX: usize = 512;
 pub enum Question {
     /// By a module.
     Data(Box<Request>, Box<modules::Waiting>),
-    /// Before a session opens: whom its user blocks.
-    Opening(AccountId, Key, Box<(Jid, Option<Box<str>>)>),
+    /// Before a session opens.
+    Opening(Box<Opening>),
 }
 
 impl Question {
@@ -125,17 +121,17 @@ impl Shard {
                 let back = self.store.submit_or_return(*request, reply);
                 back.map_err(|request| Question::Data(request, kept))?;
             }
-            Question::Opening(id, key, opening) => {
-                let request = Request::Data(DataRequest::All {
-                    id: id.clone(),
-                    area: Area::Blocked,
-                });
+            Question::Opening(opening) => {
+                let request = Request::Opening {
+                    id: opening.id.clone(),
+                    wanted: opening.wanted,
+                };
                 let kept = opening.clone();
                 let reply = Box::new(move |result| {
-                    let _ = outside.send(Note::Opening(key, opening, result));
+                    let _ = outside.send(Note::Opening(opening, result));
                 });
                 let back = self.store.submit_or_return(request, reply);
-                back.map_err(|_| Question::Opening(id, key, kept))?;
+                back.map_err(|_| Question::Opening(kept))?;
             }
         }
         self.questions += 1;

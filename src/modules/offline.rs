@@ -115,6 +115,7 @@ pub fn keep<O: Outbox>(
     if message.children().any(|child| is_own_id(child, bare)) {
         stanza = without_own_ids(&message, bare);
     }
+    scene.sessions.note_keep(bare);
     for flush in &mut scene.sessions.flushes {
         if *flush.bare == *bare {
             (flush.kept, flush.held_bytes) = (true, 0);

@@ -100,6 +100,7 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         return;
     };
     let before = session.priority.replace(priority);
+    let may_have_kept = session.may_have_kept;
     let others = user.sessions().iter();
     let wanted_messages = before.is_some_and(|before| before >= 0)
         || others
@@ -136,7 +137,7 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         probe_contacts(scene, sender);
         subscription::remind(scene, sender);
     }
-    if priority >= 0 && !wanted_messages {
+    if priority >= 0 && !wanted_messages && may_have_kept {
         offline::begin(scene, sender.connection, sender.bare, sender.resource);
     }
 }

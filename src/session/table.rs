@@ -34,6 +34,8 @@ pub struct Session {
     pub interested: bool,
     /// It has asked for the list of whom its user blocks and hears of changes (XEP-0191).
     pub wants_blocklist: bool,
+    /// Messages may wait in the store for its user: only then the store is asked for them.
+    pub may_have_kept: bool,
     order: u64,
 }
 
@@ -101,6 +103,7 @@ pub struct Table {
     /// Users who block somebody.
     blockers: usize,
     next_order: u64,
+    keeps: u64,
     rosters: Rosters,
     /// Messages on their way from the store to sessions.
     pub flushes: Vec<Flush>,
@@ -150,6 +153,7 @@ impl Table {
             carbons: 0,
             blockers: 0,
             next_order: 0,
+            keeps: 0,
             rosters: Rosters::default(),
             flushes: Vec::new(),
         }
@@ -218,6 +222,34 @@ impl Table {
     /// The same, to change it.
     pub fn user_mut(&mut self, hash: u64, bare: &str) -> Option<&mut User> {
         self.users.find_mut(hash, |user| &*user.bare == bare)
+    }
+
+    /// The store is about to be asked to keep a message for this user.
+    pub fn note_keep(&mut self, bare: &str) {
+        self.keeps += 1;
+        let hash = self.hash(bare);
+        if let Some(user) = self.user_mut(hash, bare) {
+            for session in user.sessions_mut() {
+                session.may_have_kept = true;
+            }
+        }
+    }
+
+    /// No message waits in the store for the user of this connection's session.
+    pub fn note_nothing_kept(&mut self, bare: &str, connection: Key) {
+        let hash = self.hash(bare);
+        if let Some(user) = self.user_mut(hash, bare) {
+            let mut sessions = user.sessions_mut().iter_mut();
+            if let Some(session) = sessions.find(|session| session.connection == connection) {
+                session.may_have_kept = false;
+            }
+        }
+    }
+
+    /// How often the store was asked to keep a message, for whomever: who asked it before whether one
+    /// waits, and finds that this is another number now, knows nothing.
+    pub fn keeps(&self) -> u64 {
+        self.keeps
     }
 
     /// A send of a connection is in the kernel's hands whole.
@@ -307,6 +339,7 @@ impl Table {
             carbons: false,
             interested: false,
             wants_blocklist: false,
+            may_have_kept: true,
             order: self.next_order,
         });
         self.next_order += 1;
@@ -464,6 +497,28 @@ mod tests {
         assert!(!table.has_blockers());
         table.change_blocked("nobody@x", |list| list.add([Box::from("b@x")]));
         assert!(!table.has_blockers());
+    }
+
+    #[test]
+    fn what_is_kept_for_a_user_is_asked_for_again() {
+        let mut table = table();
+        table.bind("a@x", "1", key(1), 2);
+        table.bind("a@x", "2", key(2), 2);
+        let asks = |table: &Table| -> Vec<bool> {
+            let user = table.user(table.hash("a@x"), "a@x").expect("a");
+            user.sessions().iter().map(|s| s.may_have_kept).collect()
+        };
+        assert_eq!(asks(&table), [true, true], "nobody has looked");
+        table.note_nothing_kept("a@x", key(2));
+        assert_eq!(asks(&table), [true, false]);
+        let before = table.keeps();
+        table.note_keep("b@x");
+        assert_eq!(
+            (asks(&table), table.keeps()),
+            (vec![true, false], before + 1)
+        );
+        table.note_keep("a@x");
+        assert_eq!(asks(&table), [true, true]);
     }
 
     #[test]

@@ -9,9 +9,11 @@ use std::fmt;
 use crate::jid::Jid;
 use crate::proto::sasl::keys::Credentials;
 use crate::store::StoreError;
+use crate::store::data::Area;
 use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
 use crate::store::data::DataStore;
+use crate::store::data::Thing;
 use crate::store::offline::OfflineRequest;
 use crate::store::offline::OfflineResponse;
 use crate::store::offline::OfflineStore;
@@ -121,6 +123,13 @@ pub enum Request {
     },
     /// About messages that wait for their recipient. Answer: [`Response::Offline`].
     Offline(OfflineRequest),
+    /// What must be known of a user before a session opens. Answer: [`Response::Opening`].
+    Opening {
+        /// Whose.
+        id: AccountId,
+        /// What of it.
+        wanted: Wanted,
+    },
     /// Replace what proves the password. Answer: [`Response::Done`] or
     /// [`Response::NoSuchAccount`].
     SetCredentials {
@@ -138,11 +147,35 @@ impl Request {
             Self::Create { .. } | Self::Delete { .. } | Self::SetCredentials { .. } => true,
             Self::Data(request) => request.is_write(),
             Self::Offline(request) => request.is_write(),
-            Self::Count { .. } | Self::Exists { .. } | Self::List { .. } | Self::Lookup { .. } => {
-                false
-            }
+            Self::Count { .. }
+            | Self::Exists { .. }
+            | Self::List { .. }
+            | Self::Lookup { .. }
+            | Self::Opening { .. } => false,
         }
     }
+}
+
+/// What of a user is asked with [`Request::Opening`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The contacts.
+    pub roster: bool,
+    /// Whom the user blocks.
+    pub blocked: bool,
+    /// Whether messages wait.
+    pub kept: bool,
+}
+
+/// What a session has to know of its user; what was not wanted is empty or false.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// [`Area::Roster`].
+    pub roster: Vec<Thing>,
+    /// [`Area::Blocked`].
+    pub blocked: Vec<Thing>,
+    /// Whether messages wait.
+    pub kept: bool,
 }
 
 /// What a [`Request`] is answered with. Crosses threads.
@@ -164,6 +197,8 @@ pub enum Response {
     NoSuchAccount,
     /// The answer to [`Request::Offline`].
     Offline(OfflineResponse),
+    /// The answer to [`Request::Opening`].
+    Opening(Opening),
     /// One page of accounts, in order.
     Page(Vec<AccountRow>),
 }
@@ -231,6 +266,17 @@ pub trait AccountStore: DataStore + OfflineStore {
                 Response::Offline(OfflineResponse::Blocked)
             }
             Request::Offline(request) => Response::Offline(self.perform_offline(request)?),
+            Request::Opening { id, wanted } => Response::Opening(Opening {
+                roster: match wanted.roster {
+                    true => self.things(id, Area::Roster)?,
+                    false => Vec::new(),
+                },
+                blocked: match wanted.blocked {
+                    true => self.things(id, Area::Blocked)?,
+                    false => Vec::new(),
+                },
+                kept: wanted.kept && self.keeps(id)?,
+            }),
             Request::SetCredentials { id, credentials } => {
                 done(self.set_credentials(id, credentials)?)
             }

@@ -5,8 +5,10 @@ use crate::proto::sasl::keys::Hash;
 use crate::proto::sasl::keys::ScramKeys;
 use crate::store::AccountId;
 use crate::store::AccountStore;
+use crate::store::Opening;
 use crate::store::Request;
 use crate::store::Response;
+use crate::store::Wanted;
 use crate::store::accounts::ACCOUNT_PAGE_ROWS_MAX;
 use crate::store::data::Area;
 use crate::store::data::DataResponse;
@@ -229,6 +231,8 @@ pub(crate) fn offline(store: &mut dyn AccountStore) {
         let kept = store.keep(&romeo, at, text.as_bytes(), 3);
         assert_eq!(kept, Ok(OfflineResponse::Done));
     }
+    assert_eq!(store.keeps(&romeo), Ok(true));
+    assert_eq!(store.keeps(&juliet), Ok(false));
     let full = store.keep(&romeo, 7, b"<d/>", 3);
     assert_eq!(full, Ok(OfflineResponse::Full));
     assert_eq!(
@@ -255,6 +259,7 @@ pub(crate) fn offline(store: &mut dyn AccountStore) {
 
     // Numbers never come again, and a page ends where it is large enough.
     assert_eq!(store.remove(&romeo, u64::MAX), Ok(()));
+    assert_eq!(store.keeps(&romeo), Ok(false));
     let large = vec![b'x'; OFFLINE_PAGE_BYTES_MAX];
     for stanza in [&large, &large, &large] {
         let kept = store.keep(&romeo, 9, stanza, 9);
@@ -271,6 +276,44 @@ pub(crate) fn offline(store: &mut dyn AccountStore) {
         Ok(Vec::new()),
         "gone with the account"
     );
+}
+
+/// What a session has to know of its user comes in one answer.
+pub(crate) fn opening(store: &mut dyn AccountStore) {
+    let romeo = id("mercutio");
+    assert_eq!(store.create(&romeo, &scram("x"), 1), Ok(true));
+    let room = Room {
+        things: 9,
+        bytes: 99,
+    };
+    let none = Remove::Names(Vec::new());
+    for (area, name) in [(Area::Roster, "a@x"), (Area::Blocked, "b@x")] {
+        let put: Vec<Thing> = vec![(name.into(), [].into())];
+        let change = store.change(&romeo, area, &none, &put, room);
+        assert_eq!(change, Ok(DataResponse::Done));
+    }
+    let kept = store.keep(&romeo, 1, b"<message/>", 9);
+    assert_eq!(kept, Ok(OfflineResponse::Done));
+    let mut ask = |wanted| match store.perform(&Request::Opening {
+        id: romeo.clone(),
+        wanted,
+    }) {
+        Ok(Response::Opening(opening)) => opening,
+        other => panic!("{other:?}"),
+    };
+    let all = Wanted {
+        roster: true,
+        blocked: true,
+        kept: true,
+    };
+    let opening = ask(all);
+    let names = |things: &[Thing]| things.iter().map(|(name, _)| name.clone()).collect();
+    let roster: Vec<Box<str>> = names(&opening.roster);
+    let blocked: Vec<Box<str>> = names(&opening.blocked);
+    assert_eq!((roster, blocked), (vec!["a@x".into()], vec!["b@x".into()]));
+    assert!(opening.kept);
+    assert_eq!(ask(Wanted::default()), Opening::default());
+    assert_eq!(store.delete(&romeo), Ok(true));
 }
 
 /// Messages of who is blocked are not kept.

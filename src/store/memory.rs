@@ -181,6 +181,10 @@ impl OfflineStore for MemoryStore {
         Ok(OfflineResponse::Done)
     }
 
+    fn keeps(&mut self, id: &AccountId) -> Result<bool, StoreError> {
+        Ok(self.messages.iter().any(|(owner, _)| owner == id))
+    }
+
     fn page(&mut self, id: &AccountId, after: u64) -> Result<Vec<OfflineRow>, StoreError> {
         let behind = |(owner, row): &&(AccountId, OfflineRow)| owner == id && row.number > after;
         let mut bytes = 0;
@@ -214,5 +218,6 @@ mod tests {
         conformance::data(&mut MemoryStore::new());
         conformance::blocked(&mut MemoryStore::new());
         conformance::offline(&mut MemoryStore::new());
+        conformance::opening(&mut MemoryStore::new());
     }
 }

@@ -22,6 +22,8 @@ pub mod offline;
 pub use accounts::AccountId;
 pub use accounts::AccountRow;
 pub use accounts::AccountStore;
+pub use accounts::Opening;
 pub use accounts::Request;
 pub use accounts::Response;
+pub use accounts::Wanted;
 pub use error::StoreError;

@@ -91,6 +91,9 @@ pub trait OfflineStore {
         most: u64,
     ) -> Result<OfflineResponse, StoreError>;
 
+    /// Whether there is any.
+    fn keeps(&mut self, id: &AccountId) -> Result<bool, StoreError>;
+
     /// At most [`OFFLINE_PAGE_ROWS_MAX`] messages and about [`OFFLINE_PAGE_BYTES_MAX`] bytes of the
     /// oldest behind `after`.
     fn page(&mut self, id: &AccountId, after: u64) -> Result<Vec<OfflineRow>, StoreError>;

@@ -148,6 +148,7 @@ mod tests {
         };
         conformance::data(&mut database);
         conformance::blocked(&mut database);
+        conformance::opening(&mut database);
     }
 
     #[test]

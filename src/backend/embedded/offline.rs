@@ -51,6 +51,14 @@ impl OfflineStore for Database {
         }
     }
 
+    fn keeps(&mut self, id: &AccountId) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM offline WHERE host = ?1 AND user = ?2";
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.exists([id.host(), id.user()]))
+            .map_err(|error| failed("look for kept messages", &error))
+    }
+
     fn page(&mut self, id: &AccountId, after: u64) -> Result<Vec<OfflineRow>, StoreError> {
         let sql = "SELECT number, came_at, stanza FROM offline
             WHERE host = ?1 AND user = ?2 AND number > ?3 ORDER BY number LIMIT ?4";

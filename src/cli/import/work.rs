@@ -65,6 +65,7 @@ impl Worker<'_> {
                     | Response::Done
                     | Response::NoSuchAccount
                     | Response::Offline(_)
+                    | Response::Opening(_)
                     | Response::Page(_) => Err(account::unexpected()),
                 },
             )
@@ -115,6 +116,7 @@ fn outcome(result: Result<Response, StoreError>, line: u64, jid: Option<String>)
             | Response::Data(_)
             | Response::Exists(_)
             | Response::Offline(_)
+            | Response::Opening(_)
             | Response::Page(_),
         ) => account::unexpected().to_string(),
         Err(error) => error.to_string(),
