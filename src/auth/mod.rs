@@ -8,6 +8,7 @@
 //! - A user that does not exist is answered like one with a wrong password: the same mechanisms, a
 //!   salt that stays the same ([`decoy`]), the same amount of work.
 //! - Passwords are compared in constant time and appear in no `Debug` output.
+//! - A wrong password costs the whole computation, a right one only the first time ([`verified`]).
 //!
 //! Not here: the SASL exchanges (`proto::sasl`), stores, and methods that ask an outside service.
 
@@ -15,3 +16,4 @@ pub mod anonymous;
 pub mod decoy;
 pub mod offer;
 pub mod password;
+pub mod verified;

@@ -25,6 +25,8 @@ pub struct AuthRules {
     pub any_login: bool,
     /// How passwords of accounts are stored.
     pub password: PasswordPolicy,
+    /// Passwords that were found right need not be computed again.
+    pub remembers_verified: bool,
     order: Vec<Mechanism>,
     plain_without_tls: Option<bool>,
 }
@@ -94,6 +96,7 @@ impl AuthRules {
             anonymous: with_protocol([AnonymousProtocol::Sasl, AnonymousProtocol::Both]),
             any_login: with_protocol([AnonymousProtocol::Login, AnonymousProtocol::Both]),
             password: PasswordPolicy::from_config(auth),
+            remembers_verified: auth.password.remember_verified,
             order: auth
                 .mechanisms()
                 .iter()

@@ -144,9 +144,36 @@ pub struct Work {
     hash: Hash,
     keys: ScramKeys,
     password: Secret,
+    /// The keys are an account's, not a decoy's.
+    pub is_of_account: bool,
 }
 
 impl Work {
+    /// To check a password against the keys of an account.
+    pub fn new(hash: Hash, keys: ScramKeys, password: &str) -> Self {
+        Self {
+            hash,
+            keys,
+            password: Secret::new(password),
+            is_of_account: true,
+        }
+    }
+
+    /// The hash of the keys.
+    pub fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &ScramKeys {
+        &self.keys
+    }
+
+    /// The password that somebody claims.
+    pub fn password(&self) -> &str {
+        self.password.expose()
+    }
+
     /// Whether the password is right.
     pub fn run(self) -> bool {
         self.keys.verify_password(self.hash, self.password.expose())
@@ -175,11 +202,7 @@ pub fn check_password(
     match stored {
         Some(Credentials::Plain(secret)) => Check::Decided(secret.is(password)),
         Some(scram @ Credentials::Scram { .. }) => match cheapest(scram) {
-            Some((hash, keys)) => Check::Compute(Work {
-                hash,
-                keys,
-                password: Secret::new(password),
-            }),
+            Some((hash, keys)) => Check::Compute(Work::new(hash, keys, password)),
             None => Check::Decided(false),
         },
         None if policy.format == PasswordFormat::Plain => Check::Decided(false),
@@ -193,9 +216,8 @@ pub fn check_password(
                 .unwrap_or(Hash::Sha256);
             let keys = decoys.keys(id, hash, policy.iterations);
             Check::Compute(Work {
-                hash,
-                keys,
-                password: Secret::new(password),
+                is_of_account: false,
+                ..Work::new(hash, keys, password)
             })
         }
     }

@@ -207,6 +207,10 @@ options! {
         /// PBKDF2 rounds of new SCRAM keys: more make guessing a stolen password dearer, and a
         /// login slower.
         scram_iterations: Sited<u32> = ITERATIONS, Unwritten::Int(10_000);
+        /// Remember in memory which passwords sent by PLAIN were right, under a key that is made
+        /// at start, so that whoever comes again costs no PBKDF2. A wrong password always does, and
+        /// a changed one is forgotten.
+        remember_verified: bool = Kind::Bool, Unwritten::Bool(true), ours();
     }
 }
 

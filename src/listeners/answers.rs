@@ -7,12 +7,14 @@ use crate::auth::anonymous::ANONYMOUS_RANDOM_BYTES;
 use crate::auth::anonymous::anonymous_user;
 use crate::auth::password::Check;
 use crate::auth::password::ScramStart;
+use crate::auth::password::Work;
 use crate::auth::password::check_password;
 use crate::auth::password::start_scram;
 use crate::base::key::Key;
 use crate::listeners::connection::Stage;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Purpose;
+use crate::listeners::mail::Verdict;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::net::ring::Ring;
@@ -108,7 +110,8 @@ impl Shard {
         match note {
             Note::Found(key, user, purpose, found) => self.found(ring, key, &user, purpose, found),
             Note::Derived(key, keys) => self.give_keys(ring, key, keys.as_ref()),
-            Note::Checked(key, right) => self.give_verdict(ring, key, right),
+            Note::Checked(key, verdict) => self.checked(ring, key, verdict),
+            Note::Verified(proof) => self.verified.note(proof),
             Note::Registered(waiting, result) => self.registered(ring, &waiting, result),
             Note::Unregistered(key, back) => {
                 let to = back
@@ -179,11 +182,47 @@ impl Shard {
                 match check_password(policy, decoys, &id, stored, password.expose()) {
                     Check::Decided(right) => self.give_verdict(ring, key, right),
                     Check::Compute(work) => {
-                        self.compute(ring, key, move || work.run(), Note::Checked);
+                        let remembers = rules.remembers_verified;
+                        self.check(ring, key, &id, work, remembers);
                     }
                 }
             }
         }
+    }
+
+    /// A password that was found right before, against the same keys, is right.
+    fn check(&mut self, ring: &mut Ring, key: Key, id: &AccountId, work: Work, remembers: bool) {
+        // Made of decoys too, or names without an account would be told from others by the clock.
+        let proof = remembers.then(|| self.verified.proof(id, &work));
+        let proof = proof.filter(|_| work.is_of_account);
+        if let Some(proof) = &proof {
+            if self.verified.knows(proof) {
+                self.cells.passwords_remembered += 1;
+                return self.give_verdict(ring, key, true);
+            }
+            self.cells.passwords_computed += 1;
+        }
+        let job = move || {
+            let right = work.run();
+            let proof = proof.filter(|_| right);
+            Verdict { right, proof }
+        };
+        self.compute(ring, key, job, Note::Checked);
+    }
+
+    /// A password was computed: a right one is remembered on every shard, for nobody knows where
+    /// its client comes in the next time.
+    fn checked(&mut self, ring: &mut Ring, key: Key, verdict: Verdict) {
+        if let Some(proof) = verdict.proof {
+            for (shard, outside) in self.shards.iter().enumerate() {
+                if shard != self.desk.mesh.me() {
+                    // One whose inbox is full computes it once more.
+                    let _ = outside.send(Note::Verified(proof.clone()));
+                }
+            }
+            self.verified.note(proof);
+        }
+        self.give_verdict(ring, key, verdict.right);
     }
 
     fn compute<T: Default + Send + 'static>(

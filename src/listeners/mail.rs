@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::SyncSender;
 
+use crate::auth::verified::Proof;
 use crate::base::key::Key;
 use crate::jid::Jid;
 use crate::listeners::connection::Connection;
@@ -124,13 +125,14 @@ impl Note {
     /// The connection that it is about, if it is about one.
     pub fn connection(&self) -> Option<Key> {
         match self {
-            Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, _) => Some(*key),
+            Self::Found(key, ..) | Self::Derived(key, _) | Self::Checked(key, ..) => Some(*key),
             Self::Registered(waiting, _) => Some(waiting.connection),
             Self::Unregistered(key, _) => Some(*key),
             Self::Dialled(..)
             | Self::Inquiry(_)
             | Self::Gathered(..)
             | Self::Alive(_)
+            | Self::Verified(_)
             | Self::Certificates(..)
             | Self::Stop(..)
             | Self::Drained => None,
@@ -140,14 +142,25 @@ impl Note {
     }
 }
 
+/// Whether a password is right.
+#[derive(Default)]
+pub struct Verdict {
+    /// It is.
+    pub right: bool,
+    /// Shows it the next time, where that is to be remembered.
+    pub proof: Option<Proof>,
+}
+
 /// What other threads tell a shard.
 pub enum Note {
     /// What the store holds of an account that a connection logs in to.
     Found(Key, Box<str>, Purpose, Result<Response, StoreError>),
     /// Keys derived from a stored password; None where it cannot be prepared.
     Derived(Key, Option<ScramKeys>),
-    /// Whether a password is right.
-    Checked(Key, bool),
+    /// Whether a password is right, and what shows it the next time.
+    Checked(Key, Verdict),
+    /// Another shard has found a password right.
+    Verified(Proof),
     /// What became of a registration.
     Registered(Box<Waiting>, Result<Response, StoreError>),
     /// A registration could not even be tried: the id and addresses to answer with.

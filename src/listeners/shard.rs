@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SecureRandom;
 use aws_lc_rs::rand::SystemRandom;
 
+use crate::auth::verified::Verified;
 use crate::backend::embedded::Handle as StoreHandle;
 use crate::backend::password_work::PasswordHandle;
 use crate::base::key::Key;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub wakers: Vec<Arc<Waker>>,
     /// Facts that answers are made of.
     pub facts: Facts,
+    /// The key under which passwords are remembered: the same on every shard.
+    pub verified_key: [u8; 32],
     /// The clock that all shards share: the moment that is 1 in their milliseconds.
     pub epoch: std::time::Instant,
 }
@@ -118,6 +121,8 @@ pub struct Shard {
     pub shards: Vec<Outside<Note>>,
     /// Facts that answers are made of.
     pub facts: Facts,
+    /// Passwords that were found right.
+    pub verified: Verified,
     /// Requests of modules that wait for the store.
     pub asked: Vec<Asked>,
     /// How many the store has been asked and has not answered.
@@ -188,6 +193,7 @@ impl Shard {
             outside: parts.outside,
             shards: parts.shards,
             facts: parts.facts,
+            verified: Verified::new(&parts.verified_key),
             asked: Vec::new(),
             questions: 0,
             backlog: VecDeque::new(),

@@ -96,6 +96,10 @@ pub struct Cells {
     pub handshakes: u64,
     /// Logins refused.
     pub logins_failed: u64,
+    /// Passwords that were known to be right, and needed no computation.
+    pub passwords_remembered: u64,
+    /// Passwords that were computed although right ones are remembered.
+    pub passwords_computed: u64,
     /// Sessions opened.
     pub logins: u64,
     /// Sessions ended.

@@ -301,6 +301,7 @@ fn start_shards(
     let wakers = wakers.map_err(failed)?;
     let (ends, outside) = mesh::connect::<Mail, Note>(&wakers);
     let hasher = RandomState::new();
+    let verified_key = random()?;
     let mut per_shard: Vec<Vec<(u16, OwnedFd, u32)>> = cpus.iter().map(|_| Vec::new()).collect();
     for (number, sockets) in sockets.into_iter().enumerate() {
         let shares = &settings.listener(number as u16).acceptors;
@@ -324,6 +325,7 @@ fn start_shards(
             shards: all.clone(),
             wakers: wakers.clone(),
             facts: facts(&settings.config),
+            verified_key,
             epoch,
         };
         futures.push(move || serve_on_core(parts, own));

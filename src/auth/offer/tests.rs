@@ -13,6 +13,7 @@ fn rules() -> AuthRules {
             hashes: HASHES.to_vec(),
             iterations: 10_000,
         },
+        remembers_verified: true,
         order: Configured::UNWRITTEN
             .iter()
             .filter_map(|name| known(*name))

@@ -53,6 +53,18 @@ const PER_CORE: &[(&str, Kind, &str, Read)] = &[
         |s| s.cells.logins_failed,
     ),
     (
+        "meerkat_passwords_remembered_total",
+        Kind::Counter,
+        "Passwords of PLAIN that were right before: no computation.",
+        |s| s.cells.passwords_remembered,
+    ),
+    (
+        "meerkat_passwords_computed_total",
+        Kind::Counter,
+        "Passwords of PLAIN that were computed, though right ones are remembered.",
+        |s| s.cells.passwords_computed,
+    ),
+    (
         "c2s_element_in_stanza_count",
         Kind::Counter,
         "Stanzas of clients.",
