@@ -17,6 +17,9 @@ const CORES_MAX: i64 = 1024;
 /// Less than this could not hold one stanza of each of a handful of clients.
 const PARTIAL_STANZA_MEMORY_MIN: i64 = 1 << 20;
 
+/// Longer would keep people waiting, and what comes meanwhile fills a group sooner.
+const COMMIT_WINDOW_MS_MAX: i64 = 1000;
+
 options! {
     /// `[runtime]`.
     Runtime {
@@ -35,6 +38,10 @@ options! {
         partial_stanza_memory: u64 = Kind::Int(Range {
                 min: PARTIAL_STANZA_MEMORY_MIN, max: i64::MAX, unit: "bytes",
             }), Unwritten::Int(64 << 20), ours();
+        /// How long a change waits for others that are written to the disk with it, in milliseconds:
+        /// longer costs the disk less under load, and delays each answer by as much.
+        commit_window_ms: u64 = Kind::Int(Range { min: 0, max: COMMIT_WINDOW_MS_MAX, unit: "ms" }),
+            Unwritten::Int(2), ours();
         /// Over how long a stopping server ends its streams and waits for its connections to
         /// take what is still to be said to them, in milliseconds.
         drain_ms: u64 = Kind::MILLIS, Unwritten::Int(10_000), ours();

@@ -126,7 +126,8 @@ impl Server {
         let mut listeners = served(&loaded.config);
         let secrets = secrets::read(loaded, &mut listeners)?;
         let made = tls::make_certificates(loaded, &listeners)?;
-        let store = Store::open(&loaded.data_folder())?;
+        let window = Duration::from_millis(loaded.config.runtime.commit_window_ms);
+        let store = Store::open_with(&loaded.data_folder(), window)?;
         let threads = NonZeroUsize::new(cpus.chosen.len()).unwrap_or(NonZeroUsize::MIN);
         let work = PasswordWork::start(threads)
             .map_err(|error| Failure::new(format!("no threads for password hashes: {error}")))?;

@@ -5,8 +5,8 @@
 //! mailbox and wakes it). Executor threads never wait for a disk.
 //!
 //! Invariants:
-//! - An answer to a write is given after its commit is on the disk. Writes that wait together are
-//!   committed together (worker.rs), so a burst costs one flush, not one each.
+//! - An answer to a write is given after its commit is on the disk. Writes that come within a window
+//!   are committed together (worker.rs), so a burst costs one flush, not one each.
 //! - Every accepted request is answered exactly once, also when the store is closed or fails.
 //! - Requests are carried out in the order of the queue: a read sees the writes before it.
 //! - Other processes (the command line) may use the file at the same time;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -88,6 +89,11 @@ impl Store {
     /// Opens the store in the data folder `dir`; both are made where they are missing, private to
     /// this user. Brings an older schema up to date; refuses a newer one.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_with(dir, Duration::ZERO)
+    }
+
+    /// The same, where a write waits for others as long as `window`, to be committed with them.
+    pub fn open_with(dir: &Path, window: Duration) -> Result<Self, StoreError> {
         data_dir::make_folder(dir).map_err(|error| StoreError::Failed {
             doing: "make the data folder",
             reason: format!("{}: {error}", dir.display()),
@@ -95,7 +101,12 @@ impl Store {
         let connection = schema::open(&dir.join(FILE_NAME))?;
         let (orders, queue) = crossbeam_channel::bounded(QUEUE_REQUESTS_MAX);
         let changed_outside = Arc::new(AtomicU64::new(0));
-        let worker = Worker::new(Database { connection }, queue, Arc::clone(&changed_outside));
+        let worker = Worker::new(
+            Database { connection },
+            queue,
+            window,
+            Arc::clone(&changed_outside),
+        );
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || worker.run())

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use std::time::Instant;
 
+use super::worker::GROUP_REQUESTS_MAX;
 use super::*;
 use crate::base::data_dir::tests::Scratch;
 use crate::store::conformance::id;
@@ -237,4 +238,38 @@ fn two_processes_write_at_the_same_time() {
     });
     let count = stores[0].handle().call(Request::Count { host: None });
     assert!(matches!(count, Ok(Response::Count(400))));
+}
+
+/// Longer than any test takes: what is answered did not wait for it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_window_is_cut_short_by_a_full_group_and_by_the_end() {
+    let scratch = Scratch::new("window");
+    let store = Store::open_with(scratch.path(), NEVER).expect("made");
+    let handle = store.handle();
+    let found = handle.call(Request::Lookup { id: id("romeo") });
+    assert!(
+        matches!(found, Ok(Response::Credentials(None))),
+        "what only reads does not wait: {found:?}"
+    );
+    let (sender, answers) = crossbeam_channel::unbounded();
+    let ask = |user: String| {
+        let sender = sender.clone();
+        let reply = Box::new(move |result| drop(sender.send(result)));
+        handle.submit_waiting(create(&user), reply).expect("taken");
+    };
+    for n in 0..GROUP_REQUESTS_MAX {
+        ask(format!("user{n}"));
+    }
+    for _ in 0..GROUP_REQUESTS_MAX {
+        let written = answers.recv().expect("answered");
+        assert!(matches!(written, Ok(Response::Done)), "{written:?}");
+    }
+    ask("juliet".to_owned());
+    let silence = answers.try_recv();
+    assert!(silence.is_err(), "it waits for others: {silence:?}");
+    store.close();
+    let written = answers.recv().expect("answered");
+    assert!(matches!(written, Ok(Response::Done)), "{written:?}");
 }

@@ -1,8 +1,9 @@
 //! The store's thread: takes what waits in the queue, commits its writes in one transaction, then
 //! answers.
 //!
-//! Under load the queue fills while a commit is flushed, so groups grow by themselves and nothing
-//! ever waits for a group to become full.
+//! A group is closed when the window has passed since its first write came, or when it is full. Under
+//! load the queue fills while a commit is flushed, so that groups grow beyond that by themselves. What
+//! only reads and comes before the first write does not wait.
 
 use std::mem;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use crossbeam_channel::RecvTimeoutError;
@@ -25,7 +27,7 @@ use crate::store::StoreError;
 
 /// Most requests in one group: bounds how long the first of them waits for its answer, and how long
 /// other processes wait for the write lock (512 rows take 5 ms).
-const GROUP_REQUESTS_MAX: usize = 512;
+pub(super) const GROUP_REQUESTS_MAX: usize = 512;
 
 /// How often an idle store looks for changes of other processes; a busy one looks with each group.
 const OUTSIDE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -91,6 +93,8 @@ impl Drop for Job {
 pub(super) struct Worker {
     database: Database,
     queue: Receiver<Order>,
+    /// How long a write waits for others.
+    window: Duration,
     changed_outside: Arc<AtomicU64>,
     /// SQLite's `data_version` when last looked at: changes with other connections' commits only.
     data_version: Option<i64>,
@@ -100,11 +104,13 @@ impl Worker {
     pub(super) fn new(
         database: Database,
         queue: Receiver<Order>,
+        window: Duration,
         changed_outside: Arc<AtomicU64>,
     ) -> Self {
         let mut worker = Self {
             database,
             queue,
+            window,
             changed_outside,
             data_version: None,
         };
@@ -124,8 +130,14 @@ impl Worker {
                     continue;
                 }
             }
-            let stop = self.fill(&mut group);
-            self.carry_out(mem::take(&mut group));
+            let mut stop = self.fill(&mut group);
+            let first_write = group.iter().position(|job| job.request.is_write());
+            let mut writes = group.split_off(first_write.unwrap_or(group.len()));
+            self.read(mem::take(&mut group));
+            if !writes.is_empty() {
+                stop = stop || self.wait_for_more(&mut writes);
+                self.write(mem::take(&mut writes));
+            }
             if stop {
                 return;
             }
@@ -144,13 +156,24 @@ impl Worker {
         false
     }
 
-    fn carry_out(&mut self, mut group: Vec<Job>) {
-        let first_write = group.iter().position(|job| job.request.is_write());
-        let from_first_write = group.split_off(first_write.unwrap_or(group.len()));
-        self.read(group);
-        if !from_first_write.is_empty() {
-            self.write(from_first_write);
+    /// Takes what comes within the window; `true` as for [`Self::fill`].
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a group is closed by the clock, on the store's thread"
+    )]
+    fn wait_for_more(&self, group: &mut Vec<Job>) -> bool {
+        if self.window.is_zero() {
+            return false;
         }
+        let closes = Instant::now() + self.window;
+        while group.len() < GROUP_REQUESTS_MAX {
+            match self.queue.recv_deadline(closes) {
+                Ok(Order::Do(job)) => group.push(*job),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+        false
     }
 
     /// What changes nothing, in one transaction: the file is locked and looked at once, not once for
