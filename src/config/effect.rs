@@ -38,7 +38,6 @@ const NO_FINITE_FIELD: &str = "only elliptic curves are offered, no finite-field
 const OUTBOUND_BUFFER: &str = "`outbound_buffer` is the bound here";
 const IN_ORDER: &str = "requests are served in the order in which they come";
 const OWN_STORE: &str = "the server's store is its own";
-const NO_WELCOME: &str = "new users are not written to";
 const ONE_STORE: &str = "there is one store, and it keeps rosters as it does";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
@@ -115,7 +114,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.mod_register.ip_access", Works),
     ("modules.mod_register.password_strength", Works),
     ("modules.mod_register.registration_watchers", Works),
-    ("modules.mod_register.welcome_message", Nothing(NO_WELCOME)),
+    ("modules.mod_register.welcome_message", Works),
     ("modules.mod_register.*", Nothing(NOT_IMPLEMENTED)),
     ("modules.mod_roster", Works),
     ("modules.mod_roster.versioning", Works),

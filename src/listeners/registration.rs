@@ -20,6 +20,7 @@ use crate::modules::register;
 use crate::modules::register::Ask;
 use crate::modules::register::Refusal;
 use crate::modules::roster;
+use crate::modules::roster_change;
 use crate::net::ring::Ring;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
@@ -229,6 +230,7 @@ impl Shard {
                 let modules = settings.config.modules_of(id.host());
                 if let Some(rules) = &modules.mod_register {
                     register::announce(&mut self.scene(), rules, id, address);
+                    register::welcome(&mut self.scene(), rules, id);
                 }
             }
             (Some(_), Ask::Create(..), Some(address)) => {
@@ -262,7 +264,7 @@ impl Shard {
         }
         // Behind the presence that ended with the sessions.
         for after in farewells {
-            roster::follow(&mut self.scene(), bare, &after, None);
+            roster_change::follow(&mut self.scene(), bare, &after, None);
         }
     }
 }

@@ -106,6 +106,35 @@ pub fn announce<O: Outbox>(
     }
 }
 
+/// Welcomes a new user, where `mod_register` has something to say. It waits for the first login like
+/// any message.
+pub fn welcome<O: Outbox>(scene: &mut Scene<'_, O>, rules: &Register, id: &AccountId) {
+    let (subject, body) = (&rules.welcome_message.subject, &rules.welcome_message.body);
+    let to = id.to_string();
+    let mut message = format!(
+        "<message from='{}' to='{}'>",
+        attribute(id.host()),
+        attribute(&to)
+    )
+    .into_bytes();
+    let bare = message.len();
+    for (name, text) in [("subject", subject), ("body", body)] {
+        if !text.is_empty() {
+            message.extend_from_slice(format!("<{name}>").as_bytes());
+            escape_text(text, &mut message);
+            message.extend_from_slice(format!("</{name}>").as_bytes());
+        }
+    }
+    if message.len() == bare {
+        return;
+    }
+    message.extend_from_slice(b"</message>");
+    let kind = Type::Message(MessageType::Normal);
+    bounce::send_sized(scene, (id.host(), &to), kind, message.len(), |out| {
+        out.extend_from_slice(&message);
+    });
+}
+
 /// How many bits a password is worth if each character was chosen at random from those kinds that
 /// occur: 26 small letters, 26 capitals, 9 digits, 33 other printable ones, 128 for the rest. The
 /// counts are MongooseIM's, so that a configured number means the same.
