@@ -20,7 +20,7 @@ use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::modules::line;
 use crate::modules::presence;
-use crate::modules::roster;
+use crate::modules::roster_change;
 use crate::net::ring::Ring;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
@@ -215,7 +215,7 @@ impl Shard {
             rosters.note_blocked(hash, user.bare(), list);
         }
         if opening.wanted.roster {
-            roster::read(&mut self.scene(), user.bare(), roster);
+            roster_change::read(&mut self.scene(), user.bare(), roster);
         }
         let connection = self.desk.slab.get(key);
         if !connection.is_some_and(|connection| negotiates(&connection.stage)) {

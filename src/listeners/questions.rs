@@ -21,7 +21,7 @@ use crate::store::StoreError;
 pub const QUESTIONS_MAX: usize = 512;
 
 /// Something that the store is asked. Those that wait are bounded by what they are of: one for each
-/// roster in memory, two for each session that gets kept messages, one for each login.
+/// roster in memory, two for each session that gets kept messages, one for each login and its end.
 pub enum Question {
     /// By a module.
     Data(Box<Request>, Box<modules::Waiting>),
@@ -36,16 +36,18 @@ impl Question {
             Self::Opening(..) => true,
             Self::Data(_, waiting) => match waiting.topic {
                 Topic::Kept(_)
+                | Topic::LastKept
                 | Topic::Sent
                 | Topic::Roster(_)
                 | Topic::RosterLoad
                 | Topic::RosterBlocked => true,
                 Topic::Blocking(_)
+                | Topic::Contact { .. }
                 | Topic::Keep { .. }
+                | Topic::Last
                 | Topic::PrivateGet { .. }
-                | Topic::PrivateSet
-                | Topic::VcardGet
-                | Topic::VcardSet => false,
+                | Topic::Saved(_)
+                | Topic::VcardGet => false,
             },
         }
     }

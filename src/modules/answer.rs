@@ -14,6 +14,8 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::blocking;
 use crate::modules::bounce;
+use crate::modules::contact;
+use crate::modules::last;
 use crate::modules::line;
 use crate::modules::offline;
 use crate::modules::pipeline::Origin;
@@ -23,6 +25,8 @@ use crate::modules::pipeline::answer_to;
 use crate::modules::pipeline::refuse;
 use crate::modules::private;
 use crate::modules::roster;
+use crate::modules::roster_change;
+use crate::modules::saved;
 use crate::modules::vcard;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
@@ -88,22 +92,9 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
         return;
     };
     let parsed = Element::parse(envelope.stanza, ns::CLIENT, &[]).ok();
-    let answer = parsed.as_ref().and_then(|iq| {
-        let mut children = iq.children();
-        let (payload, None) = (children.next()?, children.next()) else {
-            return None;
-        };
-        let from = iq.attr("from").unwrap_or_default();
-        let call = Call {
-            kind,
-            to: To::Account,
-            from,
-            target,
-            payload,
-            services: scene.services,
-        };
-        find(&call, scene.facts).map(|route| (route.handler)(&call, scene.facts, scene.hosts))
-    });
+    let answer = parsed
+        .as_ref()
+        .and_then(|iq| of_account(scene, kind, target, iq));
     match (answer, parsed) {
         (Some(Answer::Result(content)), Some(iq)) => {
             let to = reply::attribute(iq.attr("from").unwrap_or_default()).into_owned();
@@ -141,11 +132,41 @@ pub fn arrived<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
             };
             scene.asked.push(Asked::Data(query.request, waiting));
         }
-        (Some(Answer::Result(_) | Answer::Store(_) | Answer::Do(_)) | None, _) => {
+        (
+            Some(Answer::Result(_) | Answer::Store(_) | Answer::Do(_) | Answer::Contact(_)) | None,
+            _,
+        ) => {
             let condition = StanzaCondition::ServiceUnavailable;
             bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
         }
     }
+}
+
+/// What an account of this shard answers to somebody of another one.
+fn of_account<O: Outbox>(
+    scene: &Scene<'_, O>,
+    kind: IqType,
+    target: &str,
+    iq: &Element,
+) -> Option<Answer> {
+    let mut children = iq.children();
+    let (payload, None) = (children.next()?, children.next()) else {
+        return None;
+    };
+    let from = iq.attr("from").unwrap_or_default();
+    let call = Call {
+        kind,
+        to: To::Account,
+        from,
+        target,
+        payload,
+        services: scene.services,
+    };
+    let route = find(&call, scene.facts)?;
+    Some(match (route.handler)(&call, scene.facts, scene.hosts) {
+        Answer::Contact(about) => contact::asked(scene, target, from, about),
+        answer => answer,
+    })
 }
 
 fn find(call: &Call<'_>, facts: &Facts) -> Option<&'static Route> {
@@ -209,6 +230,7 @@ fn request<O: Outbox>(
             return line::own(scene, sender.bare, own);
         }
         Some(Answer::Do(effect)) => Some(perform(scene, sender, effect)),
+        Some(Answer::Contact(about)) => Some(contact::asked(scene, target, sender.full, about)),
         answer => answer,
     };
     give_answer(scene, sender, stanza, answer);
@@ -277,7 +299,7 @@ fn give_answer<O: Outbox>(
             };
             scene.asked.push(Asked::Data(query.request, waiting));
         }
-        Some(Answer::Do(_)) | None => {
+        Some(Answer::Do(_) | Answer::Contact(_)) | None => {
             refuse(scene, sender, stanza, StanzaCondition::ServiceUnavailable);
         }
     }
@@ -297,15 +319,16 @@ pub fn answered<O: Outbox>(
     match &waiting.topic {
         Topic::Keep { stanza, kind } => offline::kept(scene, stanza, *kind, &result),
         Topic::Kept(connection) => offline::page(scene, *connection, result),
-        Topic::Sent => {}
-        Topic::Roster(change) => roster::committed(scene, waiting, change, &data(result)),
-        Topic::RosterLoad => roster::read(scene, &waiting.from, data(result)),
-        Topic::RosterBlocked => roster::blocked(scene, &waiting.from, data(result)),
+        Topic::Sent | Topic::LastKept => {}
+        Topic::Roster(change) => roster_change::committed(scene, waiting, change, &data(result)),
+        Topic::RosterLoad => roster_change::read(scene, &waiting.from, data(result)),
+        Topic::RosterBlocked => roster_change::blocked(scene, &waiting.from, data(result)),
         Topic::Blocking(_)
+        | Topic::Contact { .. }
+        | Topic::Last
         | Topic::PrivateGet { .. }
-        | Topic::PrivateSet
-        | Topic::VcardGet
-        | Topic::VcardSet => answered_data(scene, waiting, data(result)),
+        | Topic::Saved(_)
+        | Topic::VcardGet => answered_data(scene, waiting, data(result)),
     }
 }
 
@@ -316,23 +339,32 @@ fn answered_data<O: Outbox>(
     result: Result<DataResponse, StoreError>,
 ) {
     let answer = match (result, &waiting.topic) {
-        (Ok(response), Topic::Blocking(change)) => {
-            return blocking::changed(scene, waiting, change, &response);
+        (result, Topic::Blocking(change)) => {
+            return blocking::changed(scene, waiting, change, &result);
         }
+        (result, Topic::Saved(full)) => saved::answer(&result, *full),
         (Err(StoreError::Locked), _) => Answer::Error(StanzaCondition::ResourceConstraint, ""),
         (Err(_), _) => Answer::Error(StanzaCondition::InternalServerError, ""),
         (Ok(response), Topic::PrivateGet { unset }) => private::got(unset, response),
-        (Ok(response), Topic::PrivateSet) => private::kept(&response),
-        (Ok(_), Topic::Keep { .. } | Topic::Kept(_) | Topic::Sent) => return,
+        (Ok(response), Topic::Contact { about, target }) => {
+            contact::found(scene, target, &waiting.from, *about, &response)
+        }
+        (Ok(response), Topic::Last) => last::got(scene.facts, &response),
+        (Ok(_), Topic::Keep { .. } | Topic::Kept(_) | Topic::Sent | Topic::LastKept) => return,
         (Ok(_), Topic::Roster(_) | Topic::RosterLoad | Topic::RosterBlocked) => return,
         (Ok(response), Topic::VcardGet) => vcard::got(response),
-        (Ok(response), Topic::VcardSet) => vcard::kept(&response),
     };
     match answer {
         Answer::Result(content) => reply_to(scene, waiting, Ok(&content)),
         Answer::Error(condition, text) => reply_to(scene, waiting, Err((condition, text))),
-        // A module asks once.
-        Answer::Ask(_) | Answer::Store(_) | Answer::Do(_) => {
+        Answer::Store(query) => {
+            let waiting = Waiting {
+                topic: query.topic,
+                ..waiting.clone()
+            };
+            scene.asked.push(Asked::Data(query.request, waiting));
+        }
+        Answer::Ask(_) | Answer::Contact(_) | Answer::Do(_) => {
             reply_to(
                 scene,
                 waiting,

@@ -20,6 +20,7 @@ use crate::modules::bounce;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::presence;
+use crate::modules::saved;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::PresenceType;
@@ -30,6 +31,7 @@ use crate::proto::stanza::reply;
 use crate::proto::stanza::reply::attribute;
 use crate::route::hosts::Hosts;
 use crate::session::table::User;
+use crate::store::StoreError;
 use crate::store::data::Area;
 use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
@@ -209,17 +211,9 @@ pub fn changed<O: Outbox>(
     scene: &mut Scene<'_, O>,
     waiting: &Waiting,
     change: &Change,
-    response: &DataResponse,
+    result: &Result<DataResponse, StoreError>,
 ) {
-    let refused = match response {
-        DataResponse::Done => None,
-        DataResponse::NoRoom => Some(FULL),
-        DataResponse::NoSuchAccount => Some((StanzaCondition::NotAllowed, "")),
-        DataResponse::Things(_) | DataResponse::Value(_) => {
-            Some((StanzaCondition::InternalServerError, ""))
-        }
-    };
-    if let Some(why) = refused {
+    if let Some(why) = saved::refused(result, FULL) {
         return answer::reply_to(scene, waiting, Err(why));
     }
     let bare = waiting

@@ -14,6 +14,7 @@ use crate::modules::Module;
 use crate::modules::Route;
 use crate::modules::To;
 use crate::modules::caps;
+use crate::modules::contact::About;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
@@ -30,14 +31,14 @@ pub const MODULE: Module = Module {
             kind: IqType::Get,
             namespace: ns::DISCO_INFO,
             name: "query",
-            to: &[To::Host, To::OwnAccount],
+            to: &[To::Host, To::OwnAccount, To::Account],
             handler: info,
         },
         Route {
             kind: IqType::Get,
             namespace: ns::DISCO_ITEMS,
             name: "query",
-            to: &[To::Host, To::OwnAccount],
+            to: &[To::Host, To::OwnAccount, To::Account],
             handler: items,
         },
     ],
@@ -144,16 +145,40 @@ fn info(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     };
     let info = match call.to {
         To::Host => Info::of_host(modules),
-        To::OwnAccount | To::Account => Info::of_account(modules),
+        To::OwnAccount | To::Account => {
+            return match node {
+                None => Answer::Contact(About::Info),
+                Some(_) => Answer::Error(StanzaCondition::ItemNotFound, ""),
+            };
+        }
     };
     match node {
         None => Answer::Result(info.write(None).into_bytes()),
         // XEP-0115 section 6.2: the node that the server's capabilities name.
-        Some(node) if call.to == To::Host && caps::is_node(node, &info, modules) => {
+        Some(node) if caps::is_node(node, &info, modules) => {
             Answer::Result(info.write(Some(&attribute(node))).into_bytes())
         }
         Some(_) => Answer::Error(StanzaCondition::ItemNotFound, ""),
     }
+}
+
+/// What an account is.
+pub fn of_account(modules: Option<&Modules>) -> Answer {
+    match modules {
+        Some(modules) => Answer::Result(Info::of_account(modules).write(None).into_bytes()),
+        None => Answer::Error(StanzaCondition::ItemNotFound, ""),
+    }
+}
+
+/// Through what an account is reached.
+pub fn resources<'a>(bare: &str, resources: impl Iterator<Item = &'a str>) -> Answer {
+    let mut answer = format!("<query xmlns='{}'>", ns::DISCO_ITEMS);
+    for resource in resources {
+        let full = format!("{bare}/{resource}");
+        let _ = write!(answer, "<item jid='{}'/>", attribute(&full));
+    }
+    answer.push_str("</query>");
+    Answer::Result(answer.into_bytes())
 }
 
 /// Of an account what its routes answer. Of a host all that is on: clients ask the server whether it
@@ -172,7 +197,7 @@ fn features(to: To, modules: &Modules) -> Vec<&'static str> {
 }
 
 /// Of a host: `extra_domains`, the components whose nearest host it is, and those below none.
-/// Whoever is hidden is not among them.
+/// Whoever is hidden is not among them. Of an account its resources.
 fn items(call: &Call<'_>, facts: &Facts, hosts: &Hosts) -> Answer {
     if call
         .payload
@@ -181,24 +206,25 @@ fn items(call: &Call<'_>, facts: &Facts, hosts: &Hosts) -> Answer {
     {
         return Answer::Error(StanzaCondition::ItemNotFound, "");
     }
+    if call.to != To::Host {
+        return Answer::Contact(About::Items);
+    }
     let mut answer = format!("<query xmlns='{}'>", ns::DISCO_ITEMS);
-    if call.to == To::Host {
-        let disco = facts
-            .modules_of(call.host())
-            .and_then(|modules| modules.mod_disco.as_ref());
-        let further = disco.into_iter().flat_map(|disco| &disco.extra_domains);
-        let mut domains: Vec<&str> = further.map(|domain| &**domain).collect();
-        let listed = call
-            .services
-            .iter()
-            .filter(|(name, service)| !service.hidden && is_listed(name, call.target, hosts))
-            .map(|(name, _)| name);
-        let mut listed: Vec<&str> = listed.filter(|name| !domains.contains(name)).collect();
-        listed.sort_unstable();
-        domains.extend(listed);
-        for domain in domains {
-            let _ = write!(answer, "<item jid='{}'/>", attribute(domain));
-        }
+    let disco = facts
+        .modules_of(call.host())
+        .and_then(|modules| modules.mod_disco.as_ref());
+    let further = disco.into_iter().flat_map(|disco| &disco.extra_domains);
+    let mut domains: Vec<&str> = further.map(|domain| &**domain).collect();
+    let listed = call
+        .services
+        .iter()
+        .filter(|(name, service)| !service.hidden && is_listed(name, call.target, hosts))
+        .map(|(name, _)| name);
+    let mut listed: Vec<&str> = listed.filter(|name| !domains.contains(name)).collect();
+    listed.sort_unstable();
+    domains.extend(listed);
+    for domain in domains {
+        let _ = write!(answer, "<item jid='{}'/>", attribute(domain));
     }
     answer.push_str("</query>");
     Answer::Result(answer.into_bytes())

@@ -1,18 +1,42 @@
-//! XEP-0012: Last Activity. How long the server runs, and that who asks about the own account is here.
+//! XEP-0012: Last Activity. How long the server runs, and when a user was last here, with what the
+//! user said then. Who may ask is `modules::contact`.
 //!
-//! When somebody else was last here is for those who see their presence (section 5), and there are no
-//! subscriptions yet: others are answered `forbidden`, whether or not there is such an account.
+//! It is kept when the last available resource of a user leaves. Not here: that requests to a full
+//! JID of somebody who may not ask do not reach the client, which can refuse them itself.
 
 use crate::modules::Answer;
+use crate::modules::Asked;
 use crate::modules::Call;
 use crate::modules::Facts;
 use crate::modules::Module;
+use crate::modules::Query;
 use crate::modules::Route;
+use crate::modules::Scene;
 use crate::modules::To;
+use crate::modules::Topic;
+use crate::modules::Waiting;
+use crate::modules::contact::About;
+use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::domain_of;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
+use crate::store::AccountId;
+use crate::store::data::Area;
+use crate::store::data::DataRequest;
+use crate::store::data::DataResponse;
+use crate::store::data::Remove;
+use crate::store::data::Room;
+use crate::xml::write::escape_text;
+
+/// Longest parting words that are kept, in bytes; longer ones are not.
+pub const STATUS_BYTES_MAX: usize = 1023;
+/// A time and a status.
+const ROOM: Room = Room {
+    things: 1,
+    bytes: size_of::<u64>() + STATUS_BYTES_MAX,
+};
 
 /// The feature.
 pub const MODULE: Module = Module {
@@ -28,11 +52,79 @@ pub const MODULE: Module = Module {
 };
 
 fn last(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
-    let seconds = match call.to {
-        To::Host => facts.unix_seconds.saturating_sub(facts.since_unix_seconds),
+    match call.to {
+        To::Host => {
+            let seconds = facts.unix_seconds.saturating_sub(facts.since_unix_seconds);
+            answer(seconds, "")
+        }
         // SPEC(XEP-0012 4): 0 while a resource is there, and the one that asks is.
-        To::OwnAccount => 0,
-        To::Account => return Answer::Error(StanzaCondition::Forbidden, ""),
+        To::OwnAccount => answer(0, ""),
+        To::Account => Answer::Contact(About::Last),
+    }
+}
+
+/// So many seconds ago, with these words.
+pub fn answer(seconds: u64, status: &str) -> Answer {
+    let mut query = format!("<query xmlns='{}' seconds='{seconds}'>", ns::LAST).into_bytes();
+    escape_text(status, &mut query);
+    query.extend_from_slice(b"</query>");
+    Answer::Result(query)
+}
+
+/// Nobody of the user is here: the store knows.
+pub fn ask(target: &str) -> Answer {
+    let Some((user, host)) = target.split_once('@') else {
+        return Answer::Error(StanzaCondition::ItemNotFound, "");
     };
-    Answer::Result(format!("<query xmlns='{}' seconds='{seconds}'/>", ns::LAST).into_bytes())
+    Answer::Store(Query {
+        request: DataRequest::Value {
+            id: AccountId::from_prepared(user, host),
+            area: Area::Last,
+            name: Box::default(),
+        },
+        topic: Topic::Last,
+    })
+}
+
+/// What it said.
+pub fn got(facts: &Facts, response: &DataResponse) -> Answer {
+    let DataResponse::Value(value) = response else {
+        return Answer::Error(StanzaCondition::InternalServerError, "");
+    };
+    let Some((at, status)) = value.as_deref().and_then(<[u8]>::split_first_chunk) else {
+        // The user was never here.
+        return Answer::Error(StanzaCondition::ItemNotFound, "");
+    };
+    let seconds = facts.unix_seconds.saturating_sub(u64::from_be_bytes(*at));
+    answer(seconds, &String::from_utf8_lossy(status))
+}
+
+/// The last available resource of a user has left.
+pub fn left<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, status: &str) {
+    let modules = scene.facts.modules_of(domain_of(bare));
+    let (Some((user, host)), true) = (
+        bare.split_once('@'),
+        modules.is_some_and(|modules| modules.mod_last.is_some()),
+    ) else {
+        return;
+    };
+    let mut value = scene.facts.unix_seconds.to_be_bytes().to_vec();
+    if status.len() <= STATUS_BYTES_MAX {
+        value.extend_from_slice(status.as_bytes());
+    }
+    let request = DataRequest::Change {
+        id: AccountId::from_prepared(user, host),
+        area: Area::Last,
+        remove: Remove::All,
+        put: vec![(Box::default(), value.into_boxed_slice())],
+        room: ROOM,
+    };
+    let waiting = Waiting {
+        topic: Topic::LastKept,
+        from: bare.into(),
+        target: None,
+        id: "".into(),
+        connection: None,
+    };
+    scene.asked.push(Asked::Data(request, waiting));
 }

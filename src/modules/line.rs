@@ -17,6 +17,7 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Outcome;
 use crate::modules::pipeline::deliver_now;
 use crate::modules::roster;
+use crate::modules::roster_change;
 use crate::modules::subscription;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::Type;
@@ -86,7 +87,7 @@ fn refuse<O: Outbox>(
 /// Somebody says something about a subscription to the user `bare`, or asks how the user is.
 pub fn received<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, kind: Type, stanza: Vec<u8>) {
     match scene.sessions.wish_roster(bare, false) {
-        Wish::Ask => roster::load(scene, bare, false),
+        Wish::Ask => roster_change::load(scene, bare, false),
         Wish::Full => return,
         Wish::Here | Wish::Asked => {}
     }

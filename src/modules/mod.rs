@@ -11,6 +11,7 @@ pub mod blocking;
 pub mod bounce;
 pub mod caps;
 pub mod carbons;
+pub mod contact;
 pub mod disco;
 pub mod last;
 pub mod line;
@@ -21,6 +22,8 @@ pub mod presence;
 pub mod private;
 pub mod register;
 pub mod roster;
+pub mod roster_change;
+pub mod saved;
 pub mod session;
 pub mod subscription;
 pub mod time;
@@ -137,6 +140,8 @@ pub enum Answer {
     Error(StanzaCondition, &'static str),
     /// Something is to be done to the sender's session; the answer follows from that.
     Do(Effect),
+    /// It is for those who may see the account's presence.
+    Contact(contact::About),
     /// The store has to say something about accounts first.
     Ask(register::Ask),
     /// The store has to say something about what belongs to an account first.
@@ -180,8 +185,6 @@ pub enum Topic {
         /// The empty element.
         unset: Vec<u8>,
     },
-    /// XEP-0049: elements are kept.
-    PrivateSet,
     /// XEP-0160: a message is kept.
     Keep {
         /// The message as it would have been delivered.
@@ -194,15 +197,26 @@ pub enum Topic {
     /// XEP-0160: messages that were sent are kept no longer.
     Sent,
     /// RFC 6121: a change of the roster; what follows from it.
-    Roster(Box<roster::Change>),
+    Roster(Box<roster_change::Change>),
     /// RFC 6121: a roster is read.
     RosterLoad,
     /// XEP-0191: whom a user without a session blocks, for [`Topic::RosterLoad`].
     RosterBlocked,
+    /// Whether who asks about an account may see its presence.
+    Contact {
+        /// What is asked.
+        about: contact::About,
+        /// The account, a prepared bare JID.
+        target: Box<str>,
+    },
+    /// XEP-0012: when a user was last here.
+    Last,
+    /// XEP-0012: it is kept.
+    LastKept,
     /// XEP-0054: a vCard was asked for.
     VcardGet,
-    /// XEP-0054: the own vCard is kept.
-    VcardSet,
+    /// Something of the account is kept; what is said where there is no room.
+    Saved(saved::Why),
 }
 
 /// Who waits for the store to answer a [`Query`].

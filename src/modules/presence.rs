@@ -10,6 +10,7 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::last;
 use crate::modules::offline;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
@@ -312,6 +313,20 @@ fn priority(stanza: &Stanza<'_>) -> Option<i8> {
     }
 }
 
+/// Section 4.7.2.2: what the user says.
+fn status(stanza: &Stanza<'_>) -> String {
+    if stanza.head.children == 0 {
+        return String::new();
+    }
+    let presence = answer::element(stanza).ok();
+    let status = presence
+        .as_ref()
+        .and_then(|p| p.child("status", ns::CLIENT));
+    status
+        .map(|status| status.text().into_owned())
+        .unwrap_or_default()
+}
+
 /// Section 4.5.2.
 fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     let hash = scene.sessions.hash(sender.bare);
@@ -338,8 +353,12 @@ fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza:
         for other in user.sessions().iter().filter(told) {
             give_presence(scene.outbox, other, &stamped, sender.bare);
         }
+        let is_last = !user.sessions().iter().any(|s| s.priority.is_some());
         let kind = Type::Presence(PresenceType::Unavailable);
         to_contacts(scene, sender.bare, |state| state.from, kind, &stamped);
+        if is_last {
+            last::left(scene, sender.bare, &status(stanza));
+        }
     }
     tell_directed(scene, (sender.full, sender.bare), &directed, was_available);
 }
@@ -394,6 +413,12 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
         to_contacts(scene, bare, |state| state.from, kind, gone.as_bytes());
     }
     tell_directed(scene, (full, bare), &session.directed, is_seen);
+    let hash = scene.sessions.hash(bare);
+    let user = scene.sessions.user(hash, bare);
+    let mut others = user.into_iter().flat_map(|user| user.sessions());
+    if session.priority.is_some() && !others.any(|s| s.priority.is_some()) {
+        last::left(scene, bare, "");
+    }
     offline::ended(scene, session.connection, bare);
     scene.sessions.release_roster(bare);
 }

@@ -94,7 +94,7 @@ fn set(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
                 put,
                 room: PRIVATE_ROOM,
             },
-            topic: Topic::PrivateSet,
+            topic: Topic::Saved(FULL),
         }),
         Err((condition, text)) => Answer::Error(condition, text),
     }
@@ -149,18 +149,6 @@ pub fn got(unset: &[u8], response: DataResponse) -> Answer {
     content.extend_from_slice(value.as_deref().unwrap_or(unset));
     content.extend_from_slice(b"</query>");
     Answer::Result(content)
-}
-
-/// What the store said to a set.
-pub fn kept(response: &DataResponse) -> Answer {
-    match response {
-        DataResponse::Done => Answer::Result(Vec::new()),
-        DataResponse::NoRoom => Answer::Error(FULL.0, FULL.1),
-        DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),
-        DataResponse::Things(_) | DataResponse::Value(_) => {
-            Answer::Error(StanzaCondition::InternalServerError, "")
-        }
-    }
 }
 
 #[cfg(test)]

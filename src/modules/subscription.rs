@@ -10,7 +10,8 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::presence;
 use crate::modules::roster;
-use crate::modules::roster::After;
+use crate::modules::roster_change;
+use crate::modules::roster_change::After;
 use crate::proto::ns;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Stanza;
@@ -100,7 +101,7 @@ pub fn sent<O: Outbox>(
     }
     if state == before && !is_new {
         for after in after {
-            roster::follow(scene, bare, &after, None);
+            roster_change::follow(scene, bare, &after, None);
         }
         return Ok(());
     }
@@ -116,7 +117,7 @@ pub fn sent<O: Outbox>(
     if state.from && !before.from {
         after.push(After::Presence(jid.into()));
     }
-    roster::write(scene, bare, item, seen, after, Some(own));
+    roster_change::write(scene, bare, item, seen, after, Some(own));
     Ok(())
 }
 
@@ -172,7 +173,7 @@ fn change<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, jid: &str, verb: Verb
     }
     if state == before {
         for after in after {
-            roster::follow(scene, bare, &after, None);
+            roster_change::follow(scene, bare, &after, None);
         }
         return;
     }
@@ -193,7 +194,7 @@ fn change<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, jid: &str, verb: Verb
         (true, false) => after.push(After::Unavailable(jid.into())),
         (false, false) | (true, true) => {}
     }
-    roster::write(scene, bare, item, pushes, after, None);
+    roster_change::write(scene, bare, item, pushes, after, None);
 }
 
 /// What is kept of a request.

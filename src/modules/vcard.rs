@@ -95,7 +95,7 @@ fn set(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
     };
     Answer::Store(Query {
         request,
-        topic: Topic::VcardSet,
+        topic: Topic::Saved(FULL),
     })
 }
 
@@ -108,17 +108,5 @@ pub fn got(response: DataResponse) -> Answer {
         | DataResponse::NoRoom
         | DataResponse::NoSuchAccount
         | DataResponse::Things(_) => Answer::Error(StanzaCondition::InternalServerError, ""),
-    }
-}
-
-/// What the store said to a set.
-pub fn kept(response: &DataResponse) -> Answer {
-    match response {
-        DataResponse::Done => Answer::Result(Vec::new()),
-        DataResponse::NoRoom => Answer::Error(FULL.0, FULL.1),
-        DataResponse::NoSuchAccount => Answer::Error(StanzaCondition::NotAllowed, ""),
-        DataResponse::Things(_) | DataResponse::Value(_) => {
-            Answer::Error(StanzaCondition::InternalServerError, "")
-        }
     }
 }

@@ -12,6 +12,8 @@ use crate::store::StoreError;
 pub enum Area {
     /// XEP-0191: an address for each name, without a value.
     Blocked,
+    /// XEP-0012: when the user was last here, and what the user said then.
+    Last,
     /// XEP-0049: the XML of a name and namespace.
     Private,
     /// RFC 6121: a contact for each address, and under the empty name the roster's version.
@@ -28,6 +30,7 @@ impl Area {
             Self::Private => 2,
             Self::Vcard => 3,
             Self::Roster => 4,
+            Self::Last => 5,
         }
     }
 }

@@ -106,6 +106,7 @@ fuzz_target!(|data: &[u8]| {
                 }
                 Answer::Ask(ask) => assert!(to != To::Account && ask.id().to_string() == "a@x"),
                 Answer::Do(_) => assert!(to == To::OwnAccount),
+                Answer::Contact(_) => assert!(to != To::Host),
                 Answer::Error(_, text) => assert!(text.is_ascii()),
             }
         }
