@@ -219,7 +219,7 @@ impl Shard {
         }
         let connection = self.desk.slab.get(key);
         if !connection.is_some_and(|connection| negotiates(&connection.stage)) {
-            return line::go_on(&mut self.scene(), user.bare());
+            return line::opened(&mut self.scene(), user.bare());
         }
         let wanted = self.wanted_of(&user);
         let has_roster = !wanted.roster || self.sessions.roster(user.bare()).is_some();
@@ -238,7 +238,7 @@ impl Shard {
             tracing::error!("the store did not answer an opening session");
             self.bound(ring, key, Err(StanzaCondition::InternalServerError));
         }
-        line::go_on(&mut self.scene(), user.bare());
+        line::opened(&mut self.scene(), user.bare());
         self.feed(ring, key, &[]);
         self.listen_on(ring, key);
     }

@@ -152,9 +152,16 @@ pub fn written<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
     go_on(scene, bare);
 }
 
+/// A session has opened, or will not: what waited for it goes on.
+pub fn opened<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
+    let hash = scene.sessions.hash(bare);
+    scene.sessions.rosters_mut().login_over(hash, bare);
+    go_on(scene, bare);
+}
+
 /// What waits for a roster is carried out, up to the next change; a roster that nobody needs is
 /// forgotten.
-pub fn go_on<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
+fn go_on<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
     let hash = scene.sessions.hash(bare);
     while let Some(due) = scene.sessions.rosters_mut().next(hash, bare) {
         match due {

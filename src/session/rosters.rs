@@ -85,8 +85,8 @@ struct Change {
 struct Entry {
     /// None until the store has said.
     roster: Option<Roster>,
-    /// Somebody waits to log in.
-    login: bool,
+    /// How many wait to log in: it stays until they have.
+    logins: u32,
     change: Option<Change>,
     /// Whom the user blocks, where no session knows it.
     blocked: Option<Blocklist>,
@@ -178,7 +178,7 @@ impl Rosters {
         hasher: impl Fn(&str) -> u64,
     ) -> Wish {
         if let Some(slot) = self.slots.find_mut(hash, |slot| &*slot.bare == bare) {
-            slot.entry.login |= login && slot.entry.roster.is_none();
+            slot.entry.logins += u32::from(login);
             return match slot.entry.roster {
                 Some(_) => Wish::Here,
                 None => Wish::Asked,
@@ -192,7 +192,7 @@ impl Rosters {
         let slot = Slot {
             bare: bare.into(),
             entry: Box::new(Entry {
-                login,
+                logins: u32::from(login),
                 ..Entry::default()
             }),
         };
@@ -205,11 +205,18 @@ impl Rosters {
     pub fn loaded(&mut self, hash: u64, bare: &str, roster: Roster) -> bool {
         let read = self.with(hash, bare, |entry| {
             let is_first = entry.roster.replace(roster).is_none();
-            (is_first, std::mem::take(&mut entry.login))
+            (is_first, is_first && entry.logins > 0)
         });
         let (is_first, login) = read.unwrap_or_default();
         self.loading -= usize::from(is_first);
         login
+    }
+
+    /// A login that waited for the roster waits no longer.
+    pub fn login_over(&mut self, hash: u64, bare: &str) {
+        self.with(hash, bare, |entry| {
+            entry.logins = entry.logins.saturating_sub(1);
+        });
     }
 
     /// Whom a user blocks, for as long as no session knows it.
@@ -306,7 +313,8 @@ impl Rosters {
 
     /// Forgets a roster, unless something is under way for it.
     pub fn release(&mut self, hash: u64, bare: &str) {
-        if !self.is_busy_with(hash, bare) {
+        let entry = self.entry(hash, bare);
+        if entry.is_some_and(|entry| !entry.is_busy() && entry.logins == 0) {
             self.forget(hash, bare);
         }
     }
@@ -384,6 +392,9 @@ mod tests {
         assert_eq!(next(&mut rosters), Some(Box::from(*b"2")));
         assert!(!rosters.is_busy() && !rosters.waits(at, "a@x"));
         assert_eq!(wish(&mut rosters, "a@x", false), Wish::Here);
+        rosters.release(at, "a@x");
+        assert!(rosters.roster(at, "a@x").is_some(), "a login needs it");
+        rosters.login_over(at, "a@x");
         rosters.release(at, "a@x");
         assert!(rosters.is_empty());
         assert_eq!(wish(&mut rosters, "a@x", true), Wish::Ask);
