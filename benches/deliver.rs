@@ -1,8 +1,9 @@
 //! What routing one chat message costs inside a shard, in nanoseconds of the calling thread.
 //!
 //! `cargo bench --bench deliver` prints a table. `deliver --only PART CASE COUNT` does one thing so
-//! many times and prints nothing, for `scripts/count-instructions`: two counts, and the difference
-//! between them is free of the start.
+//! many times and prints nothing, for `benches/count-instructions` and `scripts/count-routing`: two
+//! counts, and the difference between them is free of the start. There PART may also be `naive`, the
+//! reference: the message is scanned by the scanner that is written to be obviously right.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
@@ -10,6 +11,12 @@ mod in_process;
 
 use std::hint::black_box;
 use std::time::Instant;
+
+use meerkat::proto::ns;
+use meerkat::xml::scan::Limits;
+use meerkat::xml::scan::StreamScope;
+use meerkat::xml::scan::naive;
+use meerkat::xml::scan::naive::Item;
 
 use in_process::Case;
 use in_process::Exchange;
@@ -25,6 +32,7 @@ enum Part {
     Scan,
     Carry,
     Both,
+    Naive,
 }
 
 const PARTS: [(Part, &str); 3] = [
@@ -45,10 +53,9 @@ fn only(arguments: &[String]) {
     let [part, case, count] = arguments else {
         panic!("--only PART CASE COUNT");
     };
-    let (part, _) = PARTS
-        .iter()
-        .find(|(_, name)| name == part)
-        .expect("scan, carry or both");
+    let parts = PARTS.iter().chain(&[(Part::Naive, "naive")]);
+    let part = parts.into_iter().find(|(_, name)| name == part);
+    let (part, _) = part.expect("scan, carry, both or naive");
     let case = Case::ALL
         .into_iter()
         .find(|c| c.name() == case)
@@ -65,8 +72,16 @@ fn run(exchange: &mut Exchange, part: Part, count: usize) {
             Part::Scan => exchange.scan(),
             Part::Carry => exchange.carry(),
             Part::Both => exchange.scan_and_carry(),
+            Part::Naive => scan_naively(&exchange.message),
         }
     }
+}
+
+fn scan_naively(message: &[u8]) {
+    let (limits, scope) = (Limits::default(), StreamScope::ordinary(ns::CLIENT));
+    let found = naive::scan(&limits, &scope, message);
+    let is_whole = matches!(found, Ok(Some(Item::Element(end, _))) if end == message.len());
+    assert!(is_whole, "it is one element");
 }
 
 fn table() {

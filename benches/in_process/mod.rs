@@ -206,7 +206,8 @@ pub(crate) struct Exchange {
     facts: Facts,
     scope: StreamScope,
     scanner: Scanner,
-    message: Vec<u8>,
+    /// What is sent.
+    pub(crate) message: Vec<u8>,
     case: Case,
     from: Key,
     from_full: String,
