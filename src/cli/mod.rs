@@ -41,8 +41,8 @@ pub struct Commands {
     pub serve: fn(Loaded) -> ExitCode,
     /// Asks the running server.
     pub ask: Ask,
-    /// Looks at the machine and prints a table.
-    pub doctor: fn(&Loaded) -> Result<ExitCode, Failure>,
+    /// Looks at the machine and prints a table, or the same as JSON.
+    pub doctor: fn(&Loaded, as_json: bool) -> Result<ExitCode, Failure>,
     /// Tries what decoding cannot see (a certificate that is none), for `check`.
     pub examine: fn(&Loaded) -> Result<(), Errors>,
 }
@@ -65,7 +65,11 @@ enum Command {
     /// Read the configuration and tell every error in it
     Check,
     /// Compare what this machine allows with what the configuration asks for
-    Doctor,
+    Doctor {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Add, change, list and import accounts, also while the server runs
     #[command(subcommand)]
     Account(Account),
@@ -167,7 +171,7 @@ fn carry_out(arguments: Arguments, commands: Commands) -> Result<ExitCode, Failu
         Some(Command::Stats { watch, times }) => {
             live::stats(&loaded, commands.ask, (watch, times))?;
         }
-        Some(Command::Doctor) => return (commands.doctor)(&loaded),
+        Some(Command::Doctor { json }) => return (commands.doctor)(&loaded, json),
         Some(Command::Check) => check::run(&loaded, commands.examine)?,
         Some(Command::Account(Account::Add(new))) => account::add(&loaded, new)?,
         Some(Command::Account(Account::Del { jid })) => account::del(&loaded, &jid)?,

@@ -8,6 +8,8 @@
 
 use std::num::NonZeroUsize;
 
+use super::cgroups;
+use super::cgroups::Version;
 use super::preflight::sys;
 
 /// The CPUs of the executors, with what was found on the way.
@@ -107,71 +109,19 @@ pub fn choose(
 ///
 /// `read` gives the text of a file, or `None`.
 pub fn quota(read: impl Fn(&str) -> Option<String>) -> Option<Quota> {
-    let groups = read("/proc/self/cgroup")?;
-    let mounts = read("/proc/self/mountinfo")?;
-    let quotas = groups.lines().filter_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        if controllers.is_empty() {
-            let mount = find_mount(&mounts, "cgroup2", None)?;
-            tightest(&mount.folders(path), |folder| {
-                quota_v2(&read(&format!("{folder}/cpu.max"))?)
-            })
-        } else if controllers.split(',').any(|name| name == "cpu") {
-            let mount = find_mount(&mounts, "cgroup", Some("cpu"))?;
-            tightest(&mount.folders(path), |folder| {
-                let used = read(&format!("{folder}/cpu.cfs_quota_us"))?;
-                quota_v1(&used, &read(&format!("{folder}/cpu.cfs_period_us"))?)
-            })
-        } else {
-            None
+    let quota_of = |version, folder: &String| match version {
+        Version::Two => quota_v2(&read(&format!("{folder}/cpu.max"))?),
+        Version::One => {
+            let used = read(&format!("{folder}/cpu.cfs_quota_us"))?;
+            quota_v1(&used, &read(&format!("{folder}/cpu.cfs_period_us"))?)
         }
+    };
+    let hierarchies = cgroups::hierarchies("cpu", &read);
+    let quotas = hierarchies.iter().flat_map(|hierarchy| {
+        let folders = hierarchy.folders.iter();
+        folders.filter_map(|folder| quota_of(hierarchy.version, folder))
     });
     quotas.min_by_key(|quota| quota.cpus())
-}
-
-/// Where a hierarchy of cgroups is mounted, and which part of it.
-struct Mount<'a> {
-    root: &'a str,
-    at: &'a str,
-}
-
-impl Mount<'_> {
-    /// The folder of the cgroup `path`, and those above it that can be seen.
-    fn folders(&self, path: &str) -> Vec<String> {
-        // Without a cgroup namespace the path is the host's, and the mount begins inside it.
-        let below = path
-            .strip_prefix(self.root.trim_end_matches('/'))
-            .unwrap_or("/");
-        let below = below.trim_matches('/');
-        let mut folders = vec![self.at.to_owned()];
-        for name in below.split('/').filter(|name| !name.is_empty()) {
-            let deeper = format!("{}/{name}", folders.last().map_or("", String::as_str));
-            folders.push(deeper);
-        }
-        folders
-    }
-}
-
-/// The first mount of that type, and of that controller in version 1 (proc(5), mountinfo).
-fn find_mount<'a>(mounts: &'a str, kind: &str, controller: Option<&str>) -> Option<Mount<'a>> {
-    mounts.lines().find_map(|line| {
-        let (place, system) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(3);
-        let (root, at) = (place.next()?, place.next()?);
-        let mut system = system.split(' ');
-        let is_kind = system.next()? == kind;
-        let options = system.nth(1)?;
-        let has = controller.is_none_or(|wanted| options.split(',').any(|name| name == wanted));
-        (is_kind && has).then_some(Mount { root, at })
-    })
-}
-
-fn tightest(folders: &[String], read: impl Fn(&str) -> Option<Quota>) -> Option<Quota> {
-    folders
-        .iter()
-        .filter_map(|folder| read(folder))
-        .min_by_key(|quota| quota.cpus())
 }
 
 /// `cpu.max`: the time or "max", and the period.

@@ -5,6 +5,7 @@
 //! nothing of stanzas, JIDs or modules.
 
 pub mod accept;
+pub mod cgroups;
 pub mod cpus;
 pub mod dial;
 pub mod gate;

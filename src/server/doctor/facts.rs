@@ -10,19 +10,15 @@ use super::Row;
 use super::Verdict;
 use super::certificate;
 use super::judge;
+use super::somaxconn_rows;
 use crate::cli::Loaded;
+use crate::net::cgroups;
 use crate::net::cpus;
 use crate::net::preflight;
 use crate::net::preflight::sys;
 use crate::net::preflight::sys::Resource;
 use crate::server::served;
 use crate::server::tls;
-
-/// Files with the limit of a memory cgroup, as a container or a unit sees its own: version 2, then 1.
-const MEMORY_LIMITS: &[&str] = &[
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-];
 
 /// What was found. Values that could not be read are `None`.
 pub(crate) struct Facts {
@@ -32,7 +28,7 @@ pub(crate) struct Facts {
     pub(super) nr_open: Option<u64>,
     /// Bytes that this process may lock.
     pub(super) locked_memory: u64,
-    /// Bytes of memory: the cgroup's limit or the machine's, whichever is smaller.
+    /// Bytes of memory: the machine's, or the limit of a cgroup, the process's own or one above it.
     pub(super) memory: Option<u64>,
     /// Ports of outgoing connections.
     pub(super) ports: Option<(u64, u64)>,
@@ -68,11 +64,12 @@ pub(super) fn all_rows(loaded: &Loaded) -> Vec<Row> {
         Ok(report) => {
             let found = format!("Linux {}, io_uring ready", report.kernel);
             rows.push(Row::ok("kernel", found));
-            rows.extend(served(&loaded.config).iter().filter_map(|listener| {
-                let warning = report.backlog_warning(listener.common.backlog)?;
-                let (found, remedy) = warning.split_once("; ").unwrap_or((&warning, ""));
-                let what = format!("backlog of {}", listener.path);
-                Some(Row::new(Verdict::Warn, &what, found.into(), remedy.into()))
+            rows.extend(report.somaxconn.iter().flat_map(|somaxconn| {
+                let listeners = served(&loaded.config);
+                let backlogs = listeners.iter();
+                let backlogs =
+                    backlogs.map(|listener| (listener.path.as_str(), listener.common.backlog));
+                somaxconn_rows(*somaxconn, &backlogs.collect::<Vec<_>>())
             }));
         }
         Err(refusal) => rows.push(Row::new(
@@ -147,9 +144,8 @@ fn memory() -> Option<u64> {
             .find_map(|line| line.strip_prefix("MemTotal:"))?;
         line.split_whitespace().next()?.parse::<u64>().ok()
     });
-    // "max", and the largest number, are no limits.
-    let groups = MEMORY_LIMITS.iter().filter_map(|path| number(path));
-    groups.chain(machine.map(|kib| kib * 1024)).min()
+    let group = cgroups::memory_limit(|path| fs::read_to_string(path).ok());
+    group.into_iter().chain(machine.map(|kib| kib * 1024)).min()
 }
 
 fn ports() -> Option<(u64, u64)> {

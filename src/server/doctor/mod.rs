@@ -10,11 +10,14 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use serde_json::json;
+
 pub(super) use self::facts::Facts;
 use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::config::Config;
 use crate::net::preflight::limits::LOCKED_MEMORY_BYTES_MIN;
+use crate::net::preflight::limits::backlog_warning;
 
 /// Open files beside those of connections: rings, listening sockets, the store, certificates.
 const FILES_BESIDE: u64 = 256;
@@ -87,10 +90,33 @@ pub(super) fn judge(facts: &Facts, config: &Config) -> Vec<Row> {
         locked_memory(facts.locked_memory),
     ];
     rows.extend(facts.memory.map(|memory| memory_row(memory, wanted)));
-    rows.extend(facts.ports.map(ports));
+    let dials = config.federates();
+    rows.extend(facts.ports.filter(|_| dials).map(ports));
     rows.extend(facts.free_disk.map(|free| disk(free, config)));
     rows.push(clock(facts.unix_seconds, facts.synchronised));
     rows
+}
+
+/// The kernel's bound on backlogs, against those of the listeners, by path.
+fn somaxconn_rows(somaxconn: u32, backlogs: &[(&str, u32)]) -> Vec<Row> {
+    let cut: Vec<Row> = backlogs
+        .iter()
+        .filter_map(|(path, backlog)| {
+            let warning = backlog_warning(*backlog, somaxconn)?;
+            let (found, remedy) = warning.split_once("; ").unwrap_or((&warning, ""));
+            let what = format!("backlog of {path}");
+            Some(Row::new(Verdict::Warn, &what, found.into(), remedy.into()))
+        })
+        .collect();
+    if !cut.is_empty() {
+        return cut;
+    }
+    let largest = backlogs.iter().map(|(_, backlog)| *backlog).max();
+    let found = match largest {
+        Some(largest) => format!("{somaxconn}, the largest backlog is {largest}"),
+        None => format!("{somaxconn}, nothing listens"),
+    };
+    vec![Row::ok("somaxconn", found)]
 }
 
 fn open_files(limit: u64, nr_open: Option<u64>, wanted: Option<u64>) -> Row {
@@ -210,15 +236,21 @@ fn certificate(listener: &str, days_left: i64) -> Row {
     }
 }
 
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 fn table(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.what.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
-        let word = match row.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "fail",
-        };
+        let word = row.verdict.word();
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{word:<4}  {:<width$}  {}", row.what, row.found);
         if !row.remedy.is_empty() {
@@ -228,15 +260,38 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-/// `meerkat doctor`.
+/// The same for machines: an object of `rows`, and how many of them `warn` and `fail`.
+fn document(rows: &[Row]) -> serde_json::Value {
+    let row = |row: &Row| {
+        json!({
+            "what": row.what,
+            "verdict": row.verdict.word(),
+            "found": row.found,
+            "remedy": row.remedy,
+        })
+    };
+    json!({
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "warn": count(rows, Verdict::Warn),
+        "fail": count(rows, Verdict::Fail),
+    })
+}
+
+fn count(rows: &[Row], verdict: Verdict) -> usize {
+    rows.iter().filter(|row| row.verdict == verdict).count()
+}
+
+/// `meerkat doctor`: the table, or with `as_json` one JSON document.
 ///
 /// # Errors
-/// When the table cannot be written.
-pub fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
+/// When it cannot be written.
+pub fn run(loaded: &Loaded, as_json: bool) -> Result<ExitCode, Failure> {
     let rows = facts::all_rows(loaded);
-    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
-    let (warns, fails) = (count(Verdict::Warn), count(Verdict::Fail));
-    let text = format!("{}{warns} to look at, {fails} to mend\n", table(&rows));
+    let (warns, fails) = (count(&rows, Verdict::Warn), count(&rows, Verdict::Fail));
+    let text = match as_json {
+        true => format!("{:#}\n", document(&rows)),
+        false => format!("{}{warns} to look at, {fails} to mend\n", table(&rows)),
+    };
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| Failure::new(format!("stdout: {error}")))?;
@@ -249,6 +304,7 @@ pub fn run(loaded: &Loaded) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::modules::Policy;
 
     #[test]
     fn open_files_have_to_do_for_max_connections() {
@@ -289,6 +345,51 @@ mod tests {
         assert_eq!(verdicts(&ranges), [Verdict::Warn, Verdict::Ok]);
         let memories = [256 << 20, 1 << 40].map(|memory| memory_row(memory, Some(100_000)));
         assert_eq!(verdicts(&memories), [Verdict::Warn, Verdict::Ok]);
+    }
+
+    #[test]
+    fn a_backlog_that_is_cut_is_named_and_else_the_bound() {
+        let backlogs = [("listen.c2s[0]", 1024), ("listen.s2s[0]", 8192)];
+        let cut = somaxconn_rows(4096, &backlogs);
+        assert_eq!(cut.len(), 1, "{cut:?}");
+        assert_eq!(cut[0].what, "backlog of listen.s2s[0]");
+        assert!(cut[0].remedy.contains("somaxconn=8192"), "{cut:?}");
+        let fine = somaxconn_rows(8192, &backlogs);
+        let wanted = "8192, the largest backlog is 8192".to_owned();
+        assert_eq!(fine, [Row::ok("somaxconn", wanted)]);
+    }
+
+    #[test]
+    fn ports_are_judged_where_other_servers_are_connected_to() {
+        let facts = Facts {
+            open_files: 1 << 20,
+            nr_open: None,
+            locked_memory: u64::MAX,
+            memory: None,
+            ports: Some((60_000, 60_010)),
+            free_disk: None,
+            unix_seconds: u64::MAX,
+            synchronised: None,
+        };
+        let has = |config: &Config| {
+            let rows = judge(&facts, config);
+            rows.iter().any(|row| row.what == "port range")
+        };
+        let mut config = Config::default();
+        config.s2s.default_policy = Policy::Allow;
+        assert_eq!(has(&config), config.federates());
+        config.s2s.default_policy = Policy::Deny;
+        assert!(!has(&config));
+    }
+
+    #[test]
+    fn machines_read_the_same_rows() {
+        let rows = [disk(0, &Config::default()), clock(u64::MAX, Some(true))];
+        let document = document(&rows);
+        assert_eq!(document["fail"], 1);
+        assert_eq!(document["warn"], 0);
+        assert_eq!(document["rows"][0]["verdict"], "fail");
+        assert_eq!(document["rows"][1]["found"], "synchronised");
     }
 
     #[test]

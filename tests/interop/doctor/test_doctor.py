@@ -1,6 +1,10 @@
 """`meerkat doctor`: what is wrong with this machine is a row with its remedy, and an exit status."""
 
+import json
+import re
+
 import pytest
+from harness.certificate import Certificate
 from harness.listener import Listener
 from harness.meerkat import Meerkat
 
@@ -63,3 +67,29 @@ def test_the_start_says_it_too(start_server):
     server = start_server(listeners=[listener], limits=["--nofile=4096:4096"])
     assert "warning    open files: 4096, room for" in server.log()
     assert "LimitNOFILE=100256" in server.log()
+
+
+def test_machines_read_the_same_table(folder):
+    server = Meerkat(folder, listeners=[Listener(options={"backlog": 2_000_000_000})])
+    done = server.run("doctor", "--json")
+    assert done.returncode == 0
+    document = json.loads(done.stdout)
+    rows = {row["what"]: row for row in document["rows"]}
+    assert rows["backlog of listen.c2s[0]"]["verdict"] == "warn"
+    assert rows["kernel"] == {"what": "kernel", "verdict": "ok", "found": rows["kernel"]["found"], "remedy": ""}
+    warns = [row for row in document["rows"] if row["verdict"] == "warn"]
+    assert (document["warn"], document["fail"]) == (len(warns), 0)
+
+
+def test_ports_matter_where_servers_are_connected_to(doctor):
+    _, rows = doctor(sections={"s2s": {"default_policy": "deny"}})
+    assert "port range" not in rows and rows["somaxconn"][0] == "ok"
+
+
+def test_the_start_counts_a_certificates_days(start_server, folder):
+    expiring = Certificate(folder, days=3)
+    files = {"tls.certfile": str(expiring.cert), "tls.keyfile": str(expiring.key)}
+    server = start_server(listeners=[Listener(tls="tls", options=files)])
+    assert re.search(r"warning    listen\.c2s\[0\]: tls\.certfile: .* expires in [23] days", server.log()), server.log()
+    assert "fail  certificate" not in server.must_run("doctor")
+    assert re.search(r"warn  certificate of listen\.c2s\[0\] +[23] days left", server.must_run("doctor"))

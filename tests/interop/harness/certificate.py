@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 class Certificate:
     """PEM files in `folder`; `context()` trusts them and nothing else."""
 
-    def __init__(self, folder: Path, host="localhost"):
+    def __init__(self, folder: Path, host="localhost", days=30):
         self.cert = folder / "cert.pem"
         self.key = folder / "key.pem"
         key = ec.generate_private_key(ec.SECP256R1())
@@ -28,7 +28,7 @@ class Certificate:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
+            .not_valid_after(now + datetime.timedelta(days=days))
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(key, hashes.SHA256())
