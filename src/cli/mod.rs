@@ -1,4 +1,4 @@
-//! The command line: `meerkat serve`, `check`, `account`, `status`.
+//! The command line: `meerkat serve`, `check`, `doctor`, `account`, `status` and the rest.
 //!
 //! [`run`] parses the arguments and carries out one command. What needs executors and sockets is
 //! given in by `main` ([`Commands`]), so that nothing here knows them.
@@ -10,6 +10,7 @@
 mod account;
 mod check;
 mod failure;
+mod generate;
 mod import;
 mod live;
 mod load;
@@ -21,8 +22,10 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::Args;
+use clap::CommandFactory as _;
 use clap::Parser;
 use clap::Subcommand;
+use clap_complete::Shell;
 
 pub use self::failure::Failure;
 pub use self::load::Loaded;
@@ -30,6 +33,13 @@ use crate::config::Errors;
 
 /// Most PBKDF2 rounds of `--iterations`, as of `auth.password.scram_iterations`.
 const ITERATIONS_MAX: i64 = 100_000_000;
+
+/// Below the options of `--help` and of the manual page.
+const AFTERWARDS: &str = "\
+Exit status: 0 done; 1 something to mend, said on standard error; 2 wrong arguments.
+
+MEERKAT_LOG sets how much is logged, in place of [general] loglevel. SIGTERM and SIGINT end the \
+server in order, a second one at once; SIGHUP reads certificates and log levels anew.";
 
 /// Asks the server whose data is in a folder one question, a line of words.
 pub type Ask = fn(&Path, &str) -> std::io::Result<serde_json::Value>;
@@ -49,7 +59,7 @@ pub struct Commands {
 
 /// An XMPP server for Linux.
 #[derive(Parser)]
-#[command(name = "meerkat", version = VERSION.as_str())]
+#[command(name = "meerkat", version = VERSION.as_str(), after_long_help = AFTERWARDS)]
 struct Arguments {
     /// Configuration file [default: config/meerkat.toml if there is one, else built-in defaults]
     #[arg(short, long, value_name = "FILE", global = true)]
@@ -90,6 +100,16 @@ enum Command {
         /// Stop after so many tables
         #[arg(long, value_name = "N", requires = "watch")]
         times: Option<u32>,
+    },
+    /// Print what a shell needs to complete these commands
+    Completions {
+        /// The shell; the text goes where that one looks for completions
+        shell: Shell,
+    },
+    /// Write the manual pages of all commands
+    Manual {
+        /// A folder that is there
+        folder: PathBuf,
     },
 }
 
@@ -163,29 +183,35 @@ pub fn run(commands: Commands) -> ExitCode {
 }
 
 fn carry_out(arguments: Arguments, commands: Commands) -> Result<ExitCode, Failure> {
-    let loaded = load::load(arguments.config.as_deref())?;
+    let load = || load::load(arguments.config.as_deref());
     match arguments.command {
-        None | Some(Command::Serve) => return Ok((commands.serve)(loaded)),
-        Some(Command::Status { json }) => live::status(&loaded, commands.ask, json)?,
-        Some(Command::Session(what)) => live::session(&loaded, commands.ask, what)?,
+        None | Some(Command::Serve) => return Ok((commands.serve)(load()?)),
+        Some(Command::Status { json }) => live::status(&load()?, commands.ask, json)?,
+        Some(Command::Session(what)) => live::session(&load()?, commands.ask, what)?,
         Some(Command::Stats { watch, times }) => {
-            live::stats(&loaded, commands.ask, (watch, times))?;
+            live::stats(&load()?, commands.ask, (watch, times))?;
         }
-        Some(Command::Doctor { json }) => return (commands.doctor)(&loaded, json),
-        Some(Command::Check) => check::run(&loaded, commands.examine)?,
-        Some(Command::Account(Account::Add(new))) => account::add(&loaded, new)?,
-        Some(Command::Account(Account::Del { jid })) => account::del(&loaded, &jid)?,
-        Some(Command::Account(Account::Passwd(new))) => account::passwd(&loaded, new)?,
-        Some(Command::Account(Account::List { host })) => account::list(&loaded, host.as_deref())?,
-        Some(Command::Account(Account::Import(options))) => import::run(&loaded, &options)?,
+        Some(Command::Doctor { json }) => return (commands.doctor)(&load()?, json),
+        Some(Command::Check) => check::run(&load()?, commands.examine)?,
+        Some(Command::Account(what)) => account(&load()?, what)?,
+        Some(Command::Completions { shell }) => generate::completions(Arguments::command(), shell)?,
+        Some(Command::Manual { folder }) => generate::manual(Arguments::command(), &folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn account(loaded: &Loaded, what: Account) -> Result<(), Failure> {
+    match what {
+        Account::Add(new) => account::add(loaded, new),
+        Account::Del { jid } => account::del(loaded, &jid),
+        Account::Passwd(new) => account::passwd(loaded, new),
+        Account::List { host } => account::list(loaded, host.as_deref()),
+        Account::Import(options) => import::run(loaded, &options),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
