@@ -5,28 +5,40 @@
 #       -p 5222:5222 -p 5223:5223 -v meerkat:/data meerkat
 #
 # Docker's own seccomp profile blocks io_uring; meerkat names the remedy where it is refused.
-# RUST_IMAGE: any Debian 12 image with cargo, a C compiler and git (the build of glommio calls git).
-ARG RUST_IMAGE=rust:1.95-bookworm
-ARG RUNTIME_IMAGE=debian:bookworm-slim
+# RUST_IMAGE: any Debian 12 image with cargo, a C compiler, git (the build of glommio calls it) and
+# ca-certificates. The default is Debian 12 with the toolchain of that name.
+ARG RUST_IMAGE=docker.io/library/rust:1.95.0-bookworm
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
-RUN cargo build --profile release-lto --locked
+RUN cargo build --release --locked
+# What the image holds: the binary without its symbols, the libraries that it links and their loader,
+# the authorities that it trusts, who it runs as.
+RUN set -eu; \
+    image=/image; \
+    install -D target/release/meerkat "$image/usr/bin/meerkat"; \
+    strip "$image/usr/bin/meerkat"; \
+    ldd "$image/usr/bin/meerkat" | grep -o '/lib[^ ]*' | while read -r library; do \
+        install -D "$library" "$image$library"; \
+    done; \
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/ca-certificates.crt"; \
+    install -D -m 644 config/meerkat.toml "$image/etc/meerkat/meerkat.toml"; \
+    install -D -m 644 LICENSE "$image/usr/share/doc/meerkat/LICENSE"; \
+    echo 'meerkat:x:10001:10001:meerkat:/data:/nonexistent' >"$image/etc/passwd"; \
+    echo 'meerkat:x:10001:' >"$image/etc/group"; \
+    install -d -m 1777 "$image/tmp"; \
+    install -d -m 750 -o 10001 -g 10001 "$image/data"
 
-FROM ${RUNTIME_IMAGE}
-RUN useradd --system --uid 10001 --home-dir /data --create-home --shell /usr/sbin/nologin meerkat
-COPY --from=build /src/target/release-lto/meerkat /usr/local/bin/meerkat
-COPY --from=build /src/config/meerkat.toml /etc/meerkat/meerkat.toml
-# The authorities that a listener without `cacertfile` trusts.
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+FROM scratch
+COPY --from=build /image /
 # ./data, seen from here, is the volume: accounts, certificates and secrets.
 WORKDIR /
-USER meerkat
+USER 10001:10001
 VOLUME /data
 EXPOSE 5222 5223 5269
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["meerkat", "status", "-c", "/etc/meerkat/meerkat.toml"]
-ENTRYPOINT ["meerkat"]
+    CMD ["/usr/bin/meerkat", "status", "-c", "/etc/meerkat/meerkat.toml"]
+ENTRYPOINT ["/usr/bin/meerkat"]
 CMD ["serve", "-c", "/etc/meerkat/meerkat.toml"]
