@@ -11,12 +11,14 @@
 
 mod wire;
 
+use std::io;
 use std::net::SocketAddrV4;
+use std::process::ExitCode;
 
 use wire::FEATURES_END;
 use wire::HEADER;
 use wire::client::INPUT_BYTES;
-use wire::client::PATIENCE_MS;
+use wire::client::PATIENCE_NS;
 use wire::client::connect;
 use wire::client::receive;
 use wire::client::send;
@@ -32,26 +34,30 @@ const AT_ONCE: usize = 50;
 /// Connections before anything is measured.
 const BEFORE: usize = 2_000;
 
-fn main() {
+fn main() -> ExitCode {
+    wire::run(bench)
+}
+
+fn bench() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments
         .iter()
         .any(|argument| argument == wire::FLOOR_ARGUMENT)
     {
-        wire::floor::serve();
+        return wire::floor::serve();
     }
     let count = arguments.iter().position(|argument| argument == "--count");
     let count = count.map_or(COUNT, |at| arguments[at + 1].parse().expect("--count N"));
     let servers = [Server::floor(), Server::meerkat(1, 0)];
     let mut figures = [Vec::new(), Vec::new()];
     for server in &servers {
-        open_streams(server.address, BEFORE, AT_ONCE);
+        open_streams(server.address, BEFORE, AT_ONCE)?;
         eprintln!("{} is process {}", server.name, server.id());
     }
     for _ in 0..ROUNDS {
         for (server, figures) in servers.iter().zip(&mut figures) {
             let before = server.cpu_ns();
-            open_streams(server.address, count, AT_ONCE);
+            open_streams(server.address, count, AT_ONCE)?;
             figures.push((server.cpu_ns() - before) / 1000.0 / count as f64);
         }
     }
@@ -69,35 +75,40 @@ fn main() {
         let (name, ratio) = (&server.name, median / floor);
         println!("{name:20} {median:8.1} {least:8.1} {most:8.1} {ratio:8.2}");
     }
+    Ok(())
 }
 
 /// Opens `count` streams, `at_once` at a time: connect, header, features, close.
-fn open_streams(to: SocketAddrV4, count: usize, at_once: usize) {
-    let mut epoll = Epoll::new();
+fn open_streams(to: SocketAddrV4, count: usize, at_once: usize) -> io::Result<()> {
+    let mut epoll = Epoll::new()?;
     let mut input = vec![0; INPUT_BYTES];
     let begin = |epoll: &Epoll, number: usize, place: usize| {
-        let socket = connect(to, number);
-        send(&socket, HEADER);
-        epoll.add(&socket, place);
-        Some(socket)
+        let socket = connect(to, number)?;
+        send(&socket, HEADER)?;
+        epoll.add(&socket, place)?;
+        Ok::<_, io::Error>(Some(socket))
     };
     let mut begun = at_once.min(count);
-    let mut open: Vec<_> = (0..begun).map(|n| begin(&epoll, n, n)).collect();
+    let open = (0..begun).map(|n| begin(&epoll, n, n));
+    let mut open = open.collect::<io::Result<Vec<_>>>()?;
     let (mut done, mut ready) = (0, Vec::new());
     while done < count {
-        epoll.wait(Some(PATIENCE_MS), &mut ready);
-        assert!(!ready.is_empty(), "the server is silent");
+        epoll.wait(Some(PATIENCE_NS), &mut ready)?;
+        if ready.is_empty() {
+            return Err(io::Error::other("the server is silent"));
+        }
         for place in ready.drain(..) {
             let Some(socket) = &open[place] else { continue };
-            if !receive(socket, &mut input).ends_with(FEATURES_END) {
+            if !receive(socket, &mut input)?.ends_with(FEATURES_END) {
                 continue;
             }
             done += 1;
             open[place] = None;
             if begun < count {
-                open[place] = begin(&epoll, begun, place);
+                open[place] = begin(&epoll, begun, place)?;
                 begun += 1;
             }
         }
     }
+    Ok(())
 }

@@ -12,8 +12,10 @@
 
 mod wire;
 
+use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -24,7 +26,7 @@ use rustix::net::sockopt;
 use wire::FEATURES_END;
 use wire::HEADER;
 use wire::client::INPUT_BYTES;
-use wire::client::PATIENCE_MS;
+use wire::client::PATIENCE_NS;
 use wire::client::connect;
 use wire::client::receive;
 use wire::client::send;
@@ -40,18 +42,22 @@ const LOADS: [(usize, usize); 2] = [(1, 200), (10, 1_000)];
 /// Rounds of each server and load, in turn.
 const ROUNDS: usize = 7;
 
-fn main() {
+fn main() -> ExitCode {
+    wire::run(bench)
+}
+
+fn bench() -> io::Result<()> {
     if std::env::args().any(|argument| argument == wire::FLOOR_ARGUMENT) {
-        wire::floor::serve();
+        return wire::floor::serve();
     }
     let mut servers = vec![Server::floor(), Server::meerkat(1, USERS)];
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
         servers.push(Server::meerkat(2, USERS));
     }
-    let mut talks: Vec<_> = servers
+    let talks = servers
         .iter()
-        .map(|server| Talk::begin(server.address, USERS))
-        .collect();
+        .map(|server| Talk::begin(server.address, USERS));
+    let mut talks = talks.collect::<io::Result<Vec<_>>>()?;
     for server in &servers {
         eprintln!("{} is process {}", server.name, server.id());
     }
@@ -65,7 +71,7 @@ fn main() {
         for round in 0..=ROUNDS {
             for ((server, talk), figures) in servers.iter().zip(&mut talks).zip(&mut figures) {
                 let before = server.cpu_ns();
-                let arrived = talk.run(window, each);
+                let arrived = talk.run(window, each)?;
                 let cost = (server.cpu_ns() - before) / 1000.0 / arrived as f64;
                 // The first round warms up.
                 if round > 0 {
@@ -83,6 +89,7 @@ fn main() {
             println!("{name:20} {window:6} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2}");
         }
     }
+    Ok(())
 }
 
 /// A session.
@@ -103,73 +110,78 @@ struct Talk {
 
 impl Talk {
     /// Logs in `user0` to `user{count - 1}`.
-    fn begin(to: SocketAddrV4, count: usize) -> Self {
-        let epoll = Epoll::new();
-        let users = (0..count).map(|n| log_in(to, n)).collect::<Vec<_>>();
+    fn begin(to: SocketAddrV4, count: usize) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let users = (0..count).map(|n| log_in(to, n));
+        let users = users.collect::<io::Result<Vec<_>>>()?;
         for (number, user) in users.iter().enumerate() {
-            epoll.add(&user.socket, number);
+            epoll.add(&user.socket, number)?;
         }
-        Self {
+        Ok(Self {
             epoll,
             users,
             input: vec![0; INPUT_BYTES],
-        }
+        })
     }
 
     /// Has them send `each` messages each, `window` of them under way: whoever receives so many
     /// sends as many back. Returns how many arrived.
-    fn run(&mut self, window: usize, each: usize) -> usize {
+    fn run(&mut self, window: usize, each: usize) -> io::Result<usize> {
         let whole = self.users.len() * each;
         for user in &mut self.users {
             user.may_send = each;
-            user.say(window);
+            user.say(window)?;
         }
         let (mut arrived, mut ready) = (0, Vec::new());
         while arrived < whole {
-            self.epoll.wait(Some(PATIENCE_MS), &mut ready);
-            assert!(
-                !ready.is_empty(),
-                "{} of {whole} messages are lost",
-                whole - arrived
-            );
+            self.epoll.wait(Some(PATIENCE_NS), &mut ready)?;
+            if ready.is_empty() {
+                let lost = whole - arrived;
+                return Err(io::Error::other(format!(
+                    "{lost} of {whole} messages are lost"
+                )));
+            }
             for number in ready.drain(..) {
                 let user = &mut self.users[number];
-                let came = memchr_iter(MARK, receive(&user.socket, &mut self.input)).count();
+                let came = memchr_iter(MARK, receive(&user.socket, &mut self.input)?).count();
                 arrived += came;
-                user.say(came);
+                user.say(came)?;
             }
         }
-        assert_eq!(arrived, whole, "some came twice");
-        arrived
+        if arrived > whole {
+            return Err(io::Error::other("some messages came twice"));
+        }
+        Ok(arrived)
     }
 }
 
 impl User {
     /// Sends so many messages, or what is left of its share, in one call.
-    fn say(&mut self, count: usize) {
+    fn say(&mut self, count: usize) -> io::Result<()> {
         let count = count.min(self.may_send);
         self.may_send -= count;
         if count > 0 {
-            send(&self.socket, &self.message.repeat(count));
+            send(&self.socket, &self.message.repeat(count))?;
         }
+        Ok(())
     }
 }
 
-fn log_in(to: SocketAddrV4, number: usize) -> User {
-    let socket = connect(to, number);
-    sockopt::set_tcp_nodelay(&socket, true).expect("an option of TCP");
-    rustix::io::ioctl_fionbio(&socket, false).expect("an open socket");
+fn log_in(to: SocketAddrV4, number: usize) -> io::Result<User> {
+    let socket = connect(to, number)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
     let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
     let auth =
         format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
     let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
         <resource>desk</resource></bind></iq>";
-    ask(&socket, HEADER, FEATURES_END);
-    ask(&socket, auth.as_bytes(), b"<success");
-    ask(&socket, HEADER, FEATURES_END);
-    ask(&socket, bind, b"</iq>");
-    ask(&socket, b"<presence/>", b"<presence");
-    rustix::io::ioctl_fionbio(&socket, true).expect("an open socket");
+    ask(&socket, HEADER, FEATURES_END)?;
+    ask(&socket, auth.as_bytes(), b"<success")?;
+    ask(&socket, HEADER, FEATURES_END)?;
+    ask(&socket, bind, b"</iq>")?;
+    ask(&socket, b"<presence/>", b"<presence")?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
     let message = format!(
         "<message type='chat' to='user{}@localhost' id='b4f1a2'><body>The quick brown fox jumps \
          over the lazy dog{}</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
@@ -177,17 +189,18 @@ fn log_in(to: SocketAddrV4, number: usize) -> User {
         number ^ 1,
         char::from(MARK),
     );
-    User {
+    Ok(User {
         socket,
         message: message.into_bytes(),
         may_send: 0,
-    }
+    })
 }
 
-fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) {
-    send(socket, question);
+fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> io::Result<()> {
+    send(socket, question)?;
     let (mut input, mut answer) = ([0; 4096], Vec::new());
     while find(&answer, until).is_none() {
-        answer.extend_from_slice(receive(socket, &mut input));
+        answer.extend_from_slice(receive(socket, &mut input)?);
     }
+    Ok(())
 }

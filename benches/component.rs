@@ -18,8 +18,10 @@
 )]
 mod wire;
 
+use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -33,7 +35,7 @@ use rustix::net::sockopt;
 use wire::FEATURES_END;
 use wire::HEADER;
 use wire::client::INPUT_BYTES;
-use wire::client::PATIENCE_MS;
+use wire::client::PATIENCE_NS;
 use wire::client::connect;
 use wire::client::receive;
 use wire::client::send;
@@ -54,12 +56,19 @@ const ROUNDS: usize = 7;
 /// The component's domain.
 const NAME: &str = "hub.localhost";
 
-fn main() {
+fn main() -> ExitCode {
+    wire::run(bench)
+}
+
+fn bench() -> io::Result<()> {
     let mut servers = vec![Server::meerkat(1, USERS + 1)];
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
         servers.push(Server::meerkat(2, USERS + 1));
     }
-    let mut stars: Vec<Star<'_>> = servers.iter().flat_map(stars_of).collect();
+    let mut stars = Vec::new();
+    for server in &servers {
+        stars.extend(stars_of(server)?);
+    }
     println!("one hub and {USERS} users, CPU-us per message ({ROUNDS} rounds)");
     println!(
         "{:36} {:>8} {:>8} {:>8} {:>8} {:>10}",
@@ -72,9 +81,9 @@ fn main() {
             for (place, star) in stars.iter_mut().enumerate() {
                 let (before, began) = (star.server.cpu_ns(), Instant::now());
                 let count = if outward {
-                    star.outward()
+                    star.outward()?
                 } else {
-                    star.inward()
+                    star.inward()?
                 };
                 let cost = (star.server.cpu_ns() - before) / 1000.0 / count as f64;
                 // The first round warms up.
@@ -97,19 +106,21 @@ fn main() {
             println!("{name:36} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2} {rate:10.0}");
         }
     }
+    Ok(())
 }
 
 /// The hub as a session, and as a component, with the same users.
-fn stars_of(server: &Server) -> Vec<Star<'_>> {
+fn stars_of(server: &Server) -> io::Result<Vec<Star<'_>>> {
     eprintln!("{} is process {}", server.name, server.id());
-    let users: Rc<Vec<OwnedFd>> = Rc::new((0..USERS).map(|n| log_in(server.address, n)).collect());
-    let hub = log_in(server.address, USERS);
+    let users = (0..USERS).map(|n| log_in(server.address, n));
+    let users = Rc::new(users.collect::<io::Result<Vec<_>>>()?);
+    let hub = log_in(server.address, USERS)?;
     let address = format!("user{USERS}@localhost");
-    let mut stars = vec![Star::new(server, &users, hub, String::new(), address)];
-    let (hub, address) = (join(server.service), format!("bot@{NAME}"));
+    let mut stars = vec![Star::new(server, &users, hub, String::new(), address)?];
+    let (hub, address) = (join(server.service)?, format!("bot@{NAME}"));
     let from = format!(" from='{address}'");
-    stars.push(Star::new(server, &users, hub, from, address));
-    stars
+    stars.push(Star::new(server, &users, hub, from, address)?);
+    Ok(stars)
 }
 
 /// A hub and its users.
@@ -131,13 +142,13 @@ impl<'a> Star<'a> {
         hub: OwnedFd,
         from: String,
         address: String,
-    ) -> Self {
-        let epoll = Epoll::new();
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
         for (number, user) in users.iter().enumerate() {
-            epoll.add(user, number);
+            epoll.add(user, number)?;
         }
-        epoll.add(&hub, USERS);
-        Self {
+        epoll.add(&hub, USERS)?;
+        Ok(Self {
             server,
             epoll,
             users: Rc::clone(users),
@@ -145,7 +156,7 @@ impl<'a> Star<'a> {
             from,
             address,
             input: vec![0; INPUT_BYTES],
-        }
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -157,42 +168,50 @@ impl<'a> Star<'a> {
     }
 
     /// The hub writes to every user, burst by burst. Returns how many messages arrived.
-    fn outward(&mut self) -> usize {
+    fn outward(&mut self) -> io::Result<usize> {
         let one = |n: usize| message(&self.from, &format!("user{}@localhost", n % USERS));
         let burst: Vec<u8> = (0..USERS * BURST).flat_map(one).collect();
         for _ in 0..BURSTS {
-            send(&self.hub, &burst);
-            self.take(|number| number < USERS);
+            send(&self.hub, &burst)?;
+            self.take(|number| number < USERS)?;
         }
-        USERS * BURST * BURSTS
+        Ok(USERS * BURST * BURSTS)
     }
 
     /// Every user writes to the hub.
-    fn inward(&mut self) -> usize {
+    fn inward(&mut self) -> io::Result<usize> {
         let burst = message("", &self.address).repeat(BURST);
         for _ in 0..BURSTS {
             for user in &*self.users {
-                send(user, &burst);
+                send(user, &burst)?;
             }
-            self.take(|number| number == USERS);
+            self.take(|number| number == USERS)?;
         }
-        USERS * BURST * BURSTS
+        Ok(USERS * BURST * BURSTS)
     }
 
     /// Waits for the messages of one burst at those who are to get them.
-    fn take(&mut self, gets: impl Fn(usize) -> bool) {
+    fn take(&mut self, gets: impl Fn(usize) -> bool) -> io::Result<()> {
         let whole = USERS * BURST;
         let (mut arrived, mut ready) = (0, Vec::new());
         while arrived < whole {
-            self.epoll.wait(Some(PATIENCE_MS), &mut ready);
-            assert!(!ready.is_empty(), "{} of {whole} are lost", whole - arrived);
+            self.epoll.wait(Some(PATIENCE_NS), &mut ready)?;
+            if ready.is_empty() {
+                let lost = whole - arrived;
+                return Err(io::Error::other(format!("{lost} of {whole} are lost")));
+            }
             for number in ready.drain(..) {
-                assert!(gets(number), "somebody else gets something");
+                if !gets(number) {
+                    return Err(io::Error::other("somebody else gets something"));
+                }
                 let socket = self.users.get(number).unwrap_or(&self.hub);
-                arrived += memchr_iter(MARK, receive(socket, &mut self.input)).count();
+                arrived += memchr_iter(MARK, receive(socket, &mut self.input)?).count();
             }
         }
-        assert_eq!(arrived, whole, "some came twice");
+        if arrived > whole {
+            return Err(io::Error::other("some came twice"));
+        }
+        Ok(())
     }
 }
 
@@ -206,29 +225,29 @@ fn message(from: &str, to: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn log_in(to: SocketAddrV4, number: usize) -> OwnedFd {
-    let socket = open(to, number);
+fn log_in(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
+    let socket = open(to, number)?;
     let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
     let auth =
         format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
     let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
         <resource>desk</resource></bind></iq>";
-    ask(&socket, HEADER, FEATURES_END);
-    ask(&socket, auth.as_bytes(), b"<success");
-    ask(&socket, HEADER, FEATURES_END);
-    ask(&socket, bind, b"</iq>");
-    ask(&socket, b"<presence/>", b"<presence");
-    rustix::io::ioctl_fionbio(&socket, true).expect("an open socket");
-    socket
+    ask(&socket, HEADER, FEATURES_END)?;
+    ask(&socket, auth.as_bytes(), b"<success")?;
+    ask(&socket, HEADER, FEATURES_END)?;
+    ask(&socket, bind, b"</iq>")?;
+    ask(&socket, b"<presence/>", b"<presence")?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
-fn join(to: SocketAddrV4) -> OwnedFd {
-    let socket = open(to, 0);
+fn join(to: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = open(to, 0)?;
     let header = format!(
         "<stream:stream xmlns='jabber:component:accept' to='{NAME}' \
          xmlns:stream='http://etherx.jabber.org/streams'>"
     );
-    let answer = ask(&socket, header.as_bytes(), b"xml:lang='en'>");
+    let answer = ask(&socket, header.as_bytes(), b"xml:lang='en'>")?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let id = answer
         .split_once(" id='")
@@ -243,23 +262,23 @@ fn join(to: SocketAddrV4) -> OwnedFd {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let handshake = format!("<handshake>{digits}</handshake>");
-    ask(&socket, handshake.as_bytes(), b"<handshake/>");
-    rustix::io::ioctl_fionbio(&socket, true).expect("an open socket");
-    socket
+    ask(&socket, handshake.as_bytes(), b"<handshake/>")?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
-fn open(to: SocketAddrV4, number: usize) -> OwnedFd {
-    let socket = connect(to, number);
-    sockopt::set_tcp_nodelay(&socket, true).expect("an option of TCP");
-    rustix::io::ioctl_fionbio(&socket, false).expect("an open socket");
-    socket
+fn open(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
+    let socket = connect(to, number)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
+    Ok(socket)
 }
 
-fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> Vec<u8> {
-    send(socket, question);
+fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> io::Result<Vec<u8>> {
+    send(socket, question)?;
     let (mut input, mut answer) = ([0; 4096], Vec::new());
     while find(&answer, until).is_none() {
-        answer.extend_from_slice(receive(socket, &mut input));
+        answer.extend_from_slice(receive(socket, &mut input)?);
     }
-    answer
+    Ok(answer)
 }

@@ -1,50 +1,48 @@
-//! Sockets of clients, with as few system calls as will do.
+//! The client of the benches: what it asks is answered, or the bench ends with an error.
 
-use std::net::Ipv4Addr;
+use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
-use rustix::net::AddressFamily;
-use rustix::net::RecvFlags;
-use rustix::net::SendFlags;
-use rustix::net::SocketFlags;
-use rustix::net::SocketType;
+pub(crate) use super::socket::INPUT_BYTES;
+use super::socket::connect as connect_from;
+use super::socket::receive_some;
+use super::socket::send_some;
+use super::socket::source;
 
-/// Source addresses, so that closed connections do not use up the ports of one.
+/// Source addresses.
 const SOURCES: usize = 200;
-/// What one receive takes at most, in bytes.
-pub(crate) const INPUT_BYTES: usize = 64 * 1024;
-/// Without any input for so long the server has failed, in milliseconds.
-pub(crate) const PATIENCE_MS: i64 = 10_000;
+/// Without any input for so long the server has failed, in nanoseconds.
+pub(crate) const PATIENCE_NS: u64 = 10_000_000_000;
 
-/// A socket that is connecting or connected. Loopback connects within the call.
-pub(crate) fn connect(to: SocketAddrV4, number: usize) -> OwnedFd {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
-        .expect("a socket");
-    let source = Ipv4Addr::new(127, 0, 1, 1 + (number % SOURCES) as u8);
-    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0)).expect("all of 127/8 is ours");
-    match rustix::net::connect(&socket, &to) {
-        Ok(()) | Err(Errno::INPROGRESS) => socket,
-        Err(error) => panic!("connect to {to}: {error}"),
-    }
+/// A socket that is connecting or connected.
+///
+/// # Errors
+/// The server refuses it, or there are no more files or ports.
+pub(crate) fn connect(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
+    let socket = connect_from(to, Some(source(number, SOURCES)));
+    socket.map_err(|error| io::Error::other(format!("connect to {to}: {error}")))
 }
 
 /// Sends all of it.
-pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) {
-    let sent = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL).expect("the server reads");
-    assert_eq!(
-        sent,
-        bytes.len(),
-        "the socket's buffer is larger than what is under way"
-    );
+///
+/// # Errors
+/// The server is gone, or does not read: a socket's buffer is larger than what is under way.
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
+    if send_some(socket, bytes)? < bytes.len() {
+        return Err(io::Error::other("the server does not read"));
+    }
+    Ok(())
 }
 
-/// What has come; the server must not have closed.
-pub(crate) fn receive<'a>(socket: &OwnedFd, input: &'a mut [u8]) -> &'a [u8] {
-    let (length, _) =
-        rustix::net::recv(socket, &mut *input, RecvFlags::empty()).expect("an answer has come");
-    assert!(length > 0, "the server closed");
-    &input[..length]
+/// What has come.
+///
+/// # Errors
+/// The server closed, or nothing has come.
+pub(crate) fn receive<'a>(socket: &OwnedFd, input: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    match receive_some(socket, input) {
+        Ok([]) => Err(io::Error::other("no answer has come")),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(io::Error::other(format!("the server closed: {error}"))),
+    }
 }

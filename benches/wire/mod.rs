@@ -9,6 +9,10 @@ pub(crate) mod client;
 pub(crate) mod epoll;
 pub(crate) mod floor;
 pub(crate) mod process;
+pub(crate) mod socket;
+
+use std::io;
+use std::process::ExitCode;
 
 /// The argument that makes the benchmark's binary the floor.
 pub(crate) const FLOOR_ARGUMENT: &str = "--floor";
@@ -19,6 +23,15 @@ pub(crate) const HEADER: &[u8] = b"<?xml version='1.0'?><stream:stream xmlns='ja
 
 /// What ends the server's first answer.
 pub(crate) const FEATURES_END: &[u8] = b"</stream:features>";
+
+/// Runs a benchmark; what went wrong is told and is its exit status.
+pub(crate) fn run(bench: impl FnOnce() -> io::Result<()>) -> ExitCode {
+    let Err(error) = bench() else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
 
 /// Median, least and most of some figures.
 pub(crate) fn spread(figures: &mut [f64]) -> (f64, f64, f64) {

@@ -1,28 +1,31 @@
 //! Users who talk in pairs: so many messages under way, or so many a second.
 //!
 //! Every message carries a number, so that one that is lost and one that comes twice are told apart,
-//! and its time is known from the send to the receive.
+//! and its time is known from the send to the receive. Everything of a message that does not change
+//! is copied; the clock is read once for each write and each read.
 
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
-use memchr::memchr_iter;
 
-use crate::histogram;
+use crate::fault::Fault;
+use crate::fault::Faults;
+use crate::link::Buffers;
+use crate::link::Link;
+use crate::marks;
+use crate::marks::Came;
+use crate::marks::Tail;
+use crate::marks::Tally;
 use crate::now;
-use crate::wire::client::INPUT_BYTES;
-use crate::wire::client::PATIENCE_MS;
-use crate::wire::client::receive;
-use crate::wire::client::send;
+use crate::report::histogram;
+use crate::script::Manner;
+use crate::script::RESOURCE;
 use crate::wire::epoll::Epoll;
 
-/// In front of a message's number; nothing else of a message holds it.
-const MARK: u8 = b'~';
-/// Digits of a number.
-const DIGITS: usize = 9;
+/// How often the progress is shown, in messages.
+const SHOWN_EACH: usize = 4096;
 
 /// How they talk.
 #[derive(Clone, Copy, Debug)]
@@ -41,91 +44,115 @@ pub(crate) struct Said {
     pub(crate) lost: usize,
     /// Come once more than they were sent.
     pub(crate) twice: usize,
+    /// Come after later ones of the same sender.
+    pub(crate) late: usize,
+    /// Users whose connection ended.
+    pub(crate) faults: Faults,
     /// How long all took.
     pub(crate) took: Duration,
 }
 
 struct User {
-    socket: OwnedFd,
+    link: Link,
     before: Vec<u8>,
-    tail: Vec<u8>,
     may_send: usize,
+    sent: Vec<Instant>,
+    tail: Tail,
+    tally: Tally,
+    is_gone: bool,
 }
 
 /// The users, and what has been said so far.
 pub(crate) struct Talk {
     epoll: Epoll,
     users: Vec<User>,
-    sent: Vec<Instant>,
-    came: Vec<bool>,
+    after: Vec<u8>,
+    sent: usize,
     twice: usize,
+    late: usize,
+    faults: Faults,
     latency_us: Histogram<u64>,
-    input: Vec<u8>,
+    buffers: Buffers,
+    message: Vec<u8>,
+    out: Vec<u8>,
 }
 
 impl Talk {
-    /// Of sockets with sessions of `user0`, `user1` and so on; an even number of them.
-    pub(crate) fn new(sockets: Vec<OwnedFd>, domain: &str, to_full: bool) -> Self {
-        let resource = if to_full { "/desk" } else { "" };
-        let user = |(number, socket): (usize, OwnedFd)| User {
-            socket,
+    /// Of links with sessions of `user0`, `user1` and so on; an even number of them.
+    pub(crate) fn new(links: Vec<Link>, manner: &Manner, to_full: bool) -> Result<Self, Fault> {
+        let resource = if to_full {
+            format!("/{RESOURCE}")
+        } else {
+            String::new()
+        };
+        let (xmlns, domain) = (manner.xmlns(), &manner.domain);
+        let user = |(number, link): (usize, Link)| User {
+            link,
             before: format!(
-                "<message type='chat' to='user{}@{domain}{resource}' id='b4f1a2'><body>The quick \
-                 brown fox jumps over the lazy dog{}",
+                "<message{xmlns} type='chat' to='user{}@{domain}{resource}' id='b4f1a2'><body>The \
+                 quick brown fox jumps over the lazy dog",
                 number ^ 1,
-                char::from(MARK)
             )
             .into_bytes(),
-            tail: Vec::new(),
             may_send: 0,
+            sent: Vec::new(),
+            tail: Tail::default(),
+            tally: Tally::default(),
+            is_gone: false,
         };
-        let users: Vec<_> = sockets.into_iter().enumerate().map(user).collect();
-        let epoll = Epoll::new();
+        let users: Vec<_> = links.into_iter().enumerate().map(user).collect();
+        let epoll = Epoll::new()?;
         for (number, user) in users.iter().enumerate() {
-            epoll.add(&user.socket, number);
+            user.link.hurry()?;
+            user.link.enter(&epoll, number)?;
         }
-        Self {
+        Ok(Self {
             epoll,
             users,
-            sent: Vec::new(),
-            came: Vec::new(),
+            after: b"</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
+                <origin-id xmlns='urn:xmpp:sid:0' id='b4f1a2'/></message>"
+                .to_vec(),
+            sent: 0,
             twice: 0,
+            late: 0,
+            faults: Faults::default(),
             latency_us: histogram(),
-            input: vec![0; INPUT_BYTES],
-        }
+            buffers: Buffers::new(),
+            message: Vec::new(),
+            out: Vec::new(),
+        })
     }
 
-    /// Has them send `count` messages in all.
-    pub(crate) fn run(mut self, pace: Pace, count: usize, bar: &ProgressBar) -> Said {
+    /// Has them send `count` messages in all, or some more, so that each sends as many.
+    pub(crate) fn run(
+        mut self,
+        pace: Pace,
+        count: usize,
+        patience: Duration,
+        bar: &ProgressBar,
+    ) -> Result<Said, Fault> {
         let each = count.div_ceil(self.users.len());
         let count = each * self.users.len();
-        self.sent.reserve(count);
-        self.came.reserve(count);
+        for user in &mut self.users {
+            user.sent.reserve(each);
+            user.may_send = each;
+        }
         let began = now();
         if let Pace::Window(window) = pace {
             for number in 0..self.users.len() {
-                self.users[number].may_send = each;
                 self.say(number, window);
             }
         }
-        let (mut arrived, mut ready, mut progress) = (0, Vec::new(), began);
+        let (mut arrived, mut shown, mut ready, mut progress) = (0, 0, Vec::new(), began);
         while arrived < count {
-            let patience = match pace {
-                Pace::Window(_) => PATIENCE_MS,
-                Pace::PerSecond(rate) => {
-                    let due = (began.elapsed().as_secs_f64() * rate) as usize;
-                    if self.sent.len() < count.min(due) {
-                        let number = self.sent.len() % self.users.len();
-                        self.users[number].may_send = 1;
-                        self.say(number, 1);
-                    }
-                    i64::from(self.sent.len() >= due)
-                }
+            let wait = match pace {
+                Pace::Window(_) => patience,
+                Pace::PerSecond(rate) => self.keep_pace(rate, count, began).unwrap_or(patience),
             };
-            self.epoll.wait(Some(patience), &mut ready);
+            self.epoll.wait(Some(wait.as_nanos() as u64), &mut ready)?;
             if !ready.is_empty() {
                 progress = now();
-            } else if progress.elapsed().as_millis() as i64 >= PATIENCE_MS {
+            } else if progress.elapsed() >= patience {
                 break;
             }
             for number in ready.drain(..) {
@@ -135,88 +162,109 @@ impl Talk {
                     self.say(number, came);
                 }
             }
-            bar.set_position(arrived as u64);
+            if arrived >= shown + SHOWN_EACH {
+                shown = arrived;
+                bar.set_position(arrived as u64);
+            }
         }
-        Said {
+        let sent_to = |number: usize| self.users[number ^ 1].sent.len();
+        let users = self.users.iter().enumerate();
+        Ok(Said {
+            lost: users
+                .map(|(number, user)| user.tally.lost(sent_to(number)))
+                .sum(),
             latency_us: self.latency_us,
-            lost: count - self.came.iter().filter(|came| **came).count(),
             twice: self.twice,
+            late: self.late,
+            faults: self.faults,
             took: began.elapsed(),
+        })
+    }
+
+    /// Sends what is due. How long until the next one; `None` after the last.
+    fn keep_pace(&mut self, rate: f64, count: usize, began: Instant) -> Option<Duration> {
+        while self.sent < count {
+            let at = Duration::from_secs_f64(self.sent as f64 / rate);
+            let left = at.saturating_sub(began.elapsed());
+            if !left.is_zero() {
+                return Some(left);
+            }
+            let number = self.sent % self.users.len();
+            self.say(number, 1);
+            // One that is gone has had its turn too.
+            self.sent += usize::from(self.users[number].is_gone);
         }
+        None
     }
 
     /// Sends so many messages, or what is left of the user's share, in one call.
     fn say(&mut self, number: usize, count: usize) {
         let user = &mut self.users[number];
         let count = count.min(user.may_send);
-        user.may_send -= count;
-        let mut bytes = Vec::new();
-        for _ in 0..count {
-            bytes.extend_from_slice(&user.before);
-            bytes.extend_from_slice(format!("{:0DIGITS$}", self.sent.len()).as_bytes());
-            bytes.extend_from_slice(
-                b"</body><active xmlns='http://jabber.org/protocol/chatstates'/>\
-                  <origin-id xmlns='urn:xmpp:sid:0' id='b4f1a2'/></message>",
-            );
-            self.sent.push(now());
-            self.came.push(false);
+        if count == 0 || user.is_gone {
+            return;
         }
-        if !bytes.is_empty() {
-            send(&user.socket, &bytes);
+        user.may_send -= count;
+        self.out.clear();
+        let at = now();
+        for _ in 0..count {
+            self.message.clear();
+            self.message.extend_from_slice(&user.before);
+            marks::write(user.sent.len(), &mut self.message);
+            self.message.extend_from_slice(&self.after);
+            user.link.compose(&self.message, &mut self.out);
+            user.sent.push(at);
+        }
+        self.sent += count;
+        let sent = user.link.send(&self.out);
+        if let Err(fault) = sent.and_then(|()| user.link.settle(&self.epoll, number)) {
+            self.lose(number, fault);
         }
     }
 
     /// Reads; how many messages came for the first time.
     fn hear(&mut self, number: usize) -> usize {
+        let (first, second) = self.users.split_at_mut(number | 1);
+        let [.., even] = first else { return 0 };
+        let [odd, ..] = second else { return 0 };
+        let (user, partner) = if number & 1 == 0 {
+            (even, odd)
+        } else {
+            (odd, even)
+        };
+        if user.is_gone {
+            return 0;
+        }
+        let input = match user.link.receive(&mut self.buffers) {
+            Ok(input) => input,
+            Err(fault) => {
+                self.lose(number, fault);
+                return 0;
+            }
+        };
+        let (mut arrived, at) = (0, now());
+        user.tail.read(input, |found| {
+            let came = user.tally.came(found, partner.sent.len());
+            match came {
+                Came::Twice => return self.twice += 1,
+                Came::Late => self.late += 1,
+                Came::InOrder => {}
+            }
+            arrived += 1;
+            let latency = at.saturating_duration_since(partner.sent[found]);
+            self.latency_us
+                .saturating_record(latency.as_micros() as u64);
+        });
+        if let Err(fault) = user.link.settle(&self.epoll, number) {
+            self.lose(number, fault);
+        }
+        arrived
+    }
+
+    fn lose(&mut self, number: usize, fault: Fault) {
+        self.faults.count(fault);
         let user = &mut self.users[number];
-        user.tail
-            .extend_from_slice(receive(&user.socket, &mut self.input));
-        let mut came = 0;
-        for found in numbers(&mut user.tail) {
-            match self.came.get_mut(found) {
-                Some(known) if !*known => {
-                    *known = true;
-                    came += 1;
-                    let us = self.sent[found].elapsed().as_micros() as u64;
-                    self.latency_us.saturating_record(us);
-                }
-                _ => self.twice += 1,
-            }
-        }
-        came
-    }
-}
-
-/// The numbers of messages in what has come. What may be the beginning of another stays.
-fn numbers(tail: &mut Vec<u8>) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut keep = tail.len();
-    for at in memchr_iter(MARK, tail) {
-        match tail.get(at + 1..=at + DIGITS) {
-            Some(digits) => {
-                let text = std::str::from_utf8(digits).unwrap_or_default();
-                found.push(text.parse().unwrap_or(usize::MAX));
-            }
-            None => keep = at,
-        }
-    }
-    tail.drain(..keep);
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_come_whole_however_the_bytes_are_cut() {
-        let bytes = b"<m>~000000012</m><m>~000000345</m>";
-        for cut in 0..bytes.len() {
-            let mut tail = bytes[..cut].to_vec();
-            let mut found = numbers(&mut tail);
-            tail.extend_from_slice(&bytes[cut..]);
-            found.extend(numbers(&mut tail));
-            assert_eq!(found, [12, 345], "cut at {cut}");
-        }
+        user.is_gone = true;
+        user.link.leave(&self.epoll);
     }
 }
