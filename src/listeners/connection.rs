@@ -126,6 +126,8 @@ pub struct Partial {
 /// One socket. Lives on: the shard that accepted it until its session is bound, then on the owner
 /// shard of its user.
 pub struct Connection {
+    /// Names it in the log, in this process once; 0 until it is in a slab.
+    pub id: u64,
     /// The socket; None for a session that is carried by requests.
     pub socket: Option<OwnedFd>,
     /// The client: the socket's peer, or what the PROXY header says.
@@ -201,6 +203,7 @@ impl Connection {
         now_ms: u64,
     ) -> Self {
         Self {
+            id: 0,
             socket,
             peer,
             listener,

@@ -83,7 +83,7 @@ impl Desk {
     /// A desk without connections.
     pub fn new(mesh: Mesh<Mail, Note>, settings: Rc<Arc<Settings>>) -> Self {
         Self {
-            slab: Slab::default(),
+            slab: Slab::new(mesh.me(), mesh.shards()),
             mesh,
             settings,
             now_ms: 0,

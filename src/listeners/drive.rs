@@ -202,11 +202,10 @@ impl Shard {
 
     /// The handling of one connection's bytes panicked: that connection ends, the shard lives.
     pub(super) fn survive(&mut self, ring: &mut Ring, key: Key) {
-        tracing::error!(
-            shard = self.number(),
-            "handling a connection failed; it is closed"
-        );
+        let shard = self.number();
         if let Some(connection) = self.desk.slab.get_mut(key) {
+            let text = "handling a connection failed; it is closed";
+            log_of!(error, self.settings, connection, shard, "{text}");
             // Whatever it was doing, the socket is shut down before it is closed.
             connection.receiving = Receiving::Many;
         }
@@ -422,8 +421,8 @@ impl Shard {
         }
         self.proxy_logged_ms = now_ms;
         if let Some(connection) = self.desk.slab.get(key) {
-            let listener = &self.settings.listener(connection.listener).path;
-            tracing::info!(kind = kind.label(), peer = %connection.peer, %listener, "bad PROXY header");
+            let kind = kind.label();
+            log_of!(info, self.settings, connection, kind, "bad PROXY header");
         }
     }
 

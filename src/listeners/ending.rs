@@ -204,7 +204,8 @@ impl Shard {
             Stage::Outbound(outbound) => return self.outgoing_left(key, &outbound),
             Stage::Peer(peer) => match peer.kind {
                 PeerKind::Service => {
-                    tracing::info!(names = ?peer.names, "component gone");
+                    let names = &peer.names;
+                    log_of!(info, self.settings, connection, ?names, "component gone");
                     return self.leave_service(key);
                 }
             },
@@ -274,12 +275,8 @@ impl Shard {
         }
         connection.ended = true;
         self.ends[reason as usize] += 1;
-        tracing::debug!(
-            reason = reason.label(),
-            peer = %connection.peer,
-            listener = %self.settings.listener(connection.listener).path,
-            "connection ended"
-        );
+        let reason = reason.label();
+        log_of!(debug, self.settings, connection, reason, "connection ended");
     }
 
     /// Carries out the ends that were decided while others were handled.

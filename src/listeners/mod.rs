@@ -7,6 +7,18 @@
 //!
 //! Not here: what a stanza means (`proto`, `modules`), and how the kernel is asked (`net`).
 
+/// A log line about a connection: its number, its listener and its client are fields of each.
+macro_rules! log_of {
+    ($level:ident, $settings:expr, $connection:expr, $($rest:tt)+) => {
+        tracing::$level!(
+            connection = $connection.id,
+            listener = %$settings.listener($connection.listener).path,
+            peer = %$connection.peer,
+            $($rest)+
+        )
+    };
+}
+
 pub mod answers;
 pub mod c2s;
 pub mod components;

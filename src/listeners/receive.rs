@@ -104,7 +104,8 @@ impl Shard {
             match addresses.admit(connection.peer.ip(), now_ms) {
                 Ok(counted) => connection.counted = Some(Box::new(counted)),
                 Err(refusal) => {
-                    tracing::debug!(peer = %connection.peer, limit = refusal.label(), "refused");
+                    let limit = refusal.label();
+                    log_of!(debug, self.settings, connection, limit, "refused");
                     self.close(ring, key, EndReason::AddressLimit);
                     return false;
                 }
@@ -150,7 +151,7 @@ impl Shard {
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "TLS cannot be started");
+                log_of!(warn, self.settings, connection, %error, "TLS cannot be started");
                 false
             }
         }
@@ -257,7 +258,9 @@ impl Shard {
             Received::Starved => self.listen_on(ring, key),
             Received::Cancelled => {}
             Received::Failed(error) => {
-                tracing::debug!(%error, "receive failed");
+                if let Some(connection) = self.desk.slab.get(key) {
+                    log_of!(debug, self.settings, connection, %error, "receive failed");
+                }
                 if self.ends_later(key, EndReason::Failed) {
                     return;
                 }
@@ -384,7 +387,10 @@ impl Shard {
         }
         match result {
             Err(error) => {
-                tracing::debug!(reason = error.reason(), "TLS failed");
+                if let Some(connection) = self.desk.slab.get(key) {
+                    let reason = error.reason();
+                    log_of!(debug, self.settings, connection, reason, "TLS failed");
+                }
                 self.fail_tls(ring, key);
             }
             Ok(progress) => {

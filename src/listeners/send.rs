@@ -118,7 +118,7 @@ impl Shard {
                 from + sent
             }
             Err(error) => {
-                tracing::debug!(%error, "send failed");
+                log_of!(debug, self.settings, connection, %error, "send failed");
                 self.cut(ring, key, EndReason::Failed);
                 self.cut_came_back(key, &buffer, from);
                 return self.desk.pool.give(buffer);

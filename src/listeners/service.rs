@@ -267,7 +267,7 @@ impl Shard {
         connection.held = false;
         match handshake.registered(granted, &mut connection.out) {
             Ok(names) => {
-                tracing::info!(names = ?names, "component connected");
+                log_of!(info, settings, connection, ?names, "component connected");
                 let listener = settings.listener(connection.listener);
                 let first = names.first().map(|name| &**name).unwrap_or_default();
                 let who = Who {

@@ -11,8 +11,10 @@ struct Place {
 }
 
 /// The connections of one shard. Lives on: one shard.
-#[derive(Default)]
 pub struct Slab {
+    /// The id of the next fresh connection; the shards take turns.
+    next_id: u64,
+    id_step: u64,
     chunks: Vec<Box<[Place]>>,
     free: Vec<u32>,
     count: usize,
@@ -21,6 +23,18 @@ pub struct Slab {
 }
 
 impl Slab {
+    /// An empty one, of shard number `shard` of so many.
+    pub fn new(shard: usize, shards: usize) -> Self {
+        Self {
+            next_id: shard as u64 + 1,
+            id_step: shards as u64,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            count: 0,
+            by_listener: Vec::new(),
+        }
+    }
+
     /// Connections in the slab.
     pub fn len(&self) -> usize {
         self.count
@@ -69,8 +83,12 @@ impl Slab {
             .get_mut(slot as usize % CHUNK)
     }
 
-    /// Puts a connection in and names it.
-    pub fn insert(&mut self, connection: Connection) -> Key {
+    /// Puts a connection in and names it; one that comes from another shard keeps its id.
+    pub fn insert(&mut self, mut connection: Connection) -> Key {
+        if connection.id == 0 {
+            connection.id = self.next_id;
+            self.next_id += self.id_step;
+        }
         if self.free.is_empty() {
             self.grow();
         }

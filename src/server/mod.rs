@@ -88,7 +88,7 @@ fn start_and_run(loaded: &Loaded, log: &mut log::Log) -> Result<(), Failure> {
     let server = Server::start(loaded)?;
     notify::watch(&server.outside)
         .map_err(|error| Failure::new(format!("no thread for the watchdog: {error}")))?;
-    start_text::print(&server.text);
+    start_text::print(&server.text, loaded.config.runtime.log_format);
     let reload = reload::Reload::new(loaded.clone(), server.outside.clone());
     control::run(server, reload, log, &told)
 }

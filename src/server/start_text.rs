@@ -2,11 +2,17 @@
 
 use std::io::Write;
 
+use serde_json::json;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime as _;
+use tracing_subscriber::fmt::time::SystemTime;
+
 use crate::backend::first_start::MadeCertificate;
 use crate::cli::Loaded;
 use crate::cli::version;
 use crate::config::Config;
 use crate::config::Modules;
+use crate::config::runtime::LogFormat;
 use crate::listeners::settings::Listener;
 use crate::listeners::settings::Settings;
 use crate::net::accept::ACCEPTS_PER_CORE_MAX;
@@ -17,9 +23,41 @@ use crate::server::doctor::Facts;
 use crate::server::doctor::Verdict;
 use crate::server::secrets::MadeSecret;
 
-/// Prints the lines to stderr; a closed stderr is nobody to tell.
-pub(super) fn print(text: &str) {
+/// What the lines are named by where they are JSON.
+const TARGET: &str = "meerkat::server::start";
+
+/// Prints the lines to stderr; a closed stderr is nobody to tell. Where the log is for machines, each
+/// is like a line of it.
+pub(super) fn print(text: &str, format: LogFormat) {
+    let text = match format {
+        LogFormat::Text => text.to_owned(),
+        LogFormat::Json => json_lines(text),
+    };
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The fields are those of every line of the log in JSON.
+fn json_lines(text: &str) -> String {
+    let mut timestamp = String::new();
+    // Writing into a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let line = |line: &str| {
+        let level = match line.trim_start().starts_with("warning ") {
+            true => "WARN",
+            false => "INFO",
+        };
+        let fields = json!({
+            "timestamp": timestamp,
+            "level": level,
+            "message": line.trim(),
+            "target": TARGET,
+        });
+        format!("{fields}\n")
+    };
+    text.lines()
+        .filter(|text| !text.is_empty())
+        .map(line)
+        .collect()
 }
 
 /// What was found and made on the way.
@@ -180,4 +218,26 @@ fn tls_warnings(listener: &Listener) -> Vec<String> {
             )
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_get_an_object_for_each_line() {
+        let text = json_lines("meerkat 0.1.0\n  warning    a \"thing\"\n\n");
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["message"], "meerkat 0.1.0");
+        assert_eq!(lines[1]["level"], "WARN");
+        assert!(
+            lines[1]["timestamp"]
+                .as_str()
+                .is_some_and(|time| time.ends_with('Z'))
+        );
+    }
 }

@@ -280,6 +280,8 @@ pub struct Conversation {
     pub is_forwarded: bool,
     /// Where events go.
     pub events: Option<Rc<RefCell<Events>>>,
+    /// What is wrong with the peer's HTTP.
+    pub failure: Option<hyper::Error>,
 }
 
 impl Conversation {
@@ -313,6 +315,7 @@ impl Conversation {
             socket_peer: None,
             is_forwarded: false,
             events: None,
+            failure: None,
         }
     }
 
@@ -350,7 +353,7 @@ impl Conversation {
             self.flag.0.store(false, Ordering::Relaxed);
             match Pin::new(&mut *self.hyper).poll(&mut context) {
                 Poll::Ready(Ok(())) => progress = Progress::Done,
-                Poll::Ready(Err(error)) => tracing::debug!(%error, "HTTP failed"),
+                Poll::Ready(Err(error)) => self.failure = Some(error),
                 Poll::Pending if self.flag.0.load(Ordering::Relaxed) => continue,
                 Poll::Pending => progress = Progress::Waits,
             }

@@ -134,6 +134,9 @@ impl Shard {
                 connection.out = self.desk.pool.take();
             }
             let progress = conversation.poll(&mut connection.out);
+            if let Some(error) = conversation.failure.take() {
+                log_of!(debug, self.settings, connection, %error, "HTTP failed");
+            }
             let has_output = !connection.out.is_empty();
             if has_output {
                 self.desk.touch(key);

@@ -213,7 +213,8 @@ impl Shard {
         }
         match self.settings.federation.stream_timeout_ms {
             Some(idle_ms) if now_ms >= active_ms + idle_ms => {
-                tracing::debug!("a stream to another server was idle");
+                let text = "a stream to another server was idle";
+                log_of!(debug, self.settings, connection, "{text}");
                 self.end_finished(ring, key);
             }
             Some(idle_ms) => self.set_deadline(key, active_ms + idle_ms),
@@ -459,9 +460,10 @@ impl Shard {
         };
         link.state = State::Ready(key);
         link.rest = Vec::new();
-        tracing::info!(
-            local = %pair.local, remote = %pair.remote, proof = proof.label(), "stream to a server"
-        );
+        if let Some(connection) = self.desk.slab.get(key) {
+            let (local, remote, proof) = (&pair.local, &pair.remote, proof.label());
+            log_of!(info, self.settings, connection, %local, %remote, proof, "stream to a server");
+        }
         // What has waited goes first: from now on stanzas are written to the stream itself.
         let queue = self.desk.links.take_queue(name);
         self.write_or_cut(key, queue);
@@ -483,8 +485,8 @@ impl Shard {
             return;
         };
         let Pair { local, remote } = outbound.pair();
-        let (peer, why) = (connection.peer, failed.why);
-        tracing::info!(%local, %remote, %peer, why, "no stream to a server");
+        let why = failed.why;
+        log_of!(info, self.settings, connection, %local, %remote, why, "no stream to a server");
         self.verdicts.push((key, failed.condition));
         match failed.error {
             Some(error) => self.end_with(ring, key, EndReason::StreamError, error),
