@@ -61,11 +61,14 @@ class Terminal:
             raise AssertionError(f"the screen never shows {text!r}:\n{self.text()}") from None
 
     async def close(self, goodbye):
-        """Types the good-bye and waits for the end of the program."""
+        """Types the good-bye and waits for the end of the program; nothing where it has ended so before."""
+        if self.pid is None:
+            return
         self.type(goodbye)
         try:
             await asyncio.wait_for(self.ended.wait(), END_SECONDS)
         except TimeoutError:
             os.kill(self.pid, 9)
         os.waitpid(self.pid, 0)
+        self.pid = None
         os.close(self.master)

@@ -31,7 +31,7 @@ async def mcabber(folder):
     started = []
 
     async def start(server):
-        home = folder / "home"
+        home = folder / f"home{len(started)}"
         home.mkdir()
         configuration = home / "mcabberrc"
         configuration.write_text(CONFIGURATION.format(domain=DOMAIN, port=server.listeners[0].port))
@@ -74,3 +74,42 @@ async def test_mcabber_chats(start_server, connect, mcabber):
 
     romeo.type(f"/request vcard juliet@{DOMAIN}")
     await romeo.shows("Juliet Capulet")
+
+
+async def until(client, kind):
+    while True:
+        presence = await client.next_presence()
+        if presence["type"] == kind:
+            return presence
+
+
+@pytest.mark.portable
+async def test_mcabber_has_contacts(start_server, connect, mcabber):
+    """Adds each other, sees presence, comes back and finds what was said meanwhile."""
+    server = start_server(listeners=[Listener("starttls")], accounts=ACCOUNTS)
+    juliet = await connect(server, "juliet", "secret", tls="starttls", resource="balcony")
+    await juliet.get_roster()
+    romeo = await mcabber(server)
+    romeo.type(f"/add juliet@{DOMAIN} Jule")
+    request = await until(juliet, "subscribe")
+    assert request["from"].bare == f"romeo@{DOMAIN}"
+    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribed")
+    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribe")
+    await romeo.shows("Jule")
+    romeo.type(f"/authorization allow juliet@{DOMAIN}")
+    await until(juliet, "subscribed")
+    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"
+    juliet.send_presence(pshow="away", pstatus="on the balcony")
+    # The letter of her status beside her name in the list.
+    await romeo.shows("[a] Jule")
+    romeo.type("/status dnd")
+    assert (await until(juliet, "dnd"))["from"].bare == f"romeo@{DOMAIN}"
+    await romeo.close("/quit")
+    assert (await until(juliet, "unavailable"))["from"].bare == f"romeo@{DOMAIN}"
+    juliet.say(f"romeo@{DOMAIN}", "Thrice the worse")
+    again = await mcabber(server)
+    await again.shows("Jule")
+    again.type("/roster search Jule")
+    again.type("")
+    await again.shows("Thrice the worse")
+    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"

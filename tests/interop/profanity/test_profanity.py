@@ -19,7 +19,7 @@ async def profanity(folder):
     started = []
 
     async def start(server, policy):
-        home = folder / "home"
+        home = folder / f"home{len(started)}"
         home.mkdir()
         own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_DATA_HOME": home / "data"}
         terminal = Terminal(["profanity"], os.environ | {name: str(path) for name, path in own.items()})
@@ -53,6 +53,48 @@ async def test_profanity_chats(start_server, connect, profanity, tls):
     await romeo.shows("It is the east")
 
 
+async def until(client, kind):
+    while True:
+        presence = await client.next_presence()
+        if presence["type"] == kind:
+            return presence
+
+
+@pytest.mark.portable
+async def test_profanity_has_contacts(start_server, connect, profanity):
+    """Adds each other, sees presence, comes back and finds what was said meanwhile."""
+    server = start_server(listeners=[Listener("starttls")], accounts=ACCOUNTS)
+    juliet = await connect(server, "juliet", "secret", tls="starttls", resource="balcony")
+    await juliet.get_roster()
+    romeo = await profanity(server, POLICIES["starttls"])
+    romeo.type(f"/roster add juliet@{DOMAIN} Jule")
+    await romeo.shows(f"juliet@{DOMAIN}")
+    romeo.type(f"/sub request juliet@{DOMAIN}")
+    request = await until(juliet, "subscribe")
+    assert request["from"] == f"romeo@{DOMAIN}"
+    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribed")
+    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribe")
+    await romeo.shows("authorization request from juliet")
+    romeo.type(f"/sub allow juliet@{DOMAIN}")
+    await until(juliet, "subscribed")
+    assert (await until(juliet, "available"))["from"] == f"romeo@{DOMAIN}/orchard"
+    juliet.send_presence(pshow="away", pstatus="on the balcony")
+    romeo.type("/win 1")
+    romeo.type("/who")
+    await romeo.shows("on the balcony")
+    romeo.type("/status set dnd")
+    assert (await until(juliet, "dnd"))["from"] == f"romeo@{DOMAIN}/orchard"
+    await romeo.close("/quit")
+    assert (await until(juliet, "unavailable"))["from"] == f"romeo@{DOMAIN}/orchard"
+    juliet.say(f"romeo@{DOMAIN}", "Thrice the worse")
+    again = await profanity(server, POLICIES["starttls"])
+    again.type("/roster")
+    await again.shows("Jule")
+    again.type(f"/msg juliet@{DOMAIN}")
+    await again.shows("Thrice the worse")
+    assert (await until(juliet, "available"))["from"] == f"romeo@{DOMAIN}/orchard"
+
+
 @pytest.mark.portable
 async def test_profanity_gets_copies_and_blocks(start_server, connect, profanity):
     server = start_server(listeners=[Listener("starttls")], accounts=ACCOUNTS)
@@ -68,6 +110,7 @@ async def test_profanity_gets_copies_and_blocks(start_server, connect, profanity
     await romeo.shows("Good night, good night")
     romeo.type(f"/blocked add juliet@{DOMAIN}")
     romeo.type("/win 1")
+    await romeo.shows("successfully blocked")
     romeo.type("/blocked")
     await romeo.shows("Blocked users:")
     juliet.say(f"romeo@{DOMAIN}/orchard", "Parting is such sweet sorrow")
