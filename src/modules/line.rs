@@ -20,6 +20,7 @@ use crate::modules::roster;
 use crate::modules::roster_change;
 use crate::modules::subscription;
 use crate::proto::stanza::IqType;
+use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
@@ -86,12 +87,20 @@ fn refuse<O: Outbox>(
 
 /// Somebody says something about a subscription to the user `bare`, or asks how the user is.
 pub fn received<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, kind: Type, stanza: Vec<u8>) {
+    let hash = scene.sessions.hash(bare);
+    // Nobody is here who could be seen: a thousand contacts who are away would cost each login a
+    // thousand reads. What somebody said before may still change what a probe is answered.
+    if kind == Type::Presence(PresenceType::Probe)
+        && scene.sessions.user(hash, bare).is_none()
+        && !scene.sessions.rosters().is_busy_with(hash, bare)
+    {
+        return;
+    }
     match scene.sessions.wish_roster(bare, false) {
         Wish::Ask => roster_change::load(scene, bare, false),
         Wish::Full => return,
         Wish::Here | Wish::Asked => {}
     }
-    let hash = scene.sessions.hash(bare);
     if !scene.sessions.rosters().waits(hash, bare) {
         return subscription::react(scene, bare, &stanza);
     }
