@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddrV4;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -63,6 +64,11 @@ impl Server {
     /// meerkat on so many cores, with accounts `user0` to `user{users - 1}`, password `secret`.
     /// The binary is that of MEERKAT_BIN, else target/release/meerkat.
     pub(crate) fn meerkat(cores: usize, users: usize) -> Self {
+        Self::meerkat_with(cores, users, |_| {})
+    }
+
+    /// The same; `prepare` gets the data folder once the accounts are in it.
+    pub(crate) fn meerkat_with(cores: usize, users: usize, prepare: impl FnOnce(&Path)) -> Self {
         let binary = std::env::var_os("MEERKAT_BIN").map_or_else(
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/meerkat"),
             PathBuf::from,
@@ -92,6 +98,7 @@ impl Server {
                 .success(),
             "no accounts"
         );
+        prepare(&folder.join("data"));
         let mut serve = Command::new(&binary);
         serve
             .arg("serve")
@@ -151,12 +158,7 @@ impl Drop for Server {
     }
 }
 
-fn config_text(
-    data: &std::path::Path,
-    cores: usize,
-    address: SocketAddrV4,
-    service: SocketAddrV4,
-) -> String {
+fn config_text(data: &Path, cores: usize, address: SocketAddrV4, service: SocketAddrV4) -> String {
     format!(
         "[general]\n  hosts = [\"localhost\"]\n  default_server_domain = \"localhost\"\n  \
          loglevel = \"error\"\n[runtime]\n  cores = {cores}\n  data_dir = \"{}\"\n\
