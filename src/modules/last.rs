@@ -26,17 +26,10 @@ use crate::store::AccountId;
 use crate::store::data::Area;
 use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
-use crate::store::data::Remove;
-use crate::store::data::Room;
 use crate::xml::write::escape_text;
 
 /// Longest parting words that are kept, in bytes; longer ones are not.
 pub const STATUS_BYTES_MAX: usize = 1023;
-/// A time and a status.
-const ROOM: Room = Room {
-    things: 1,
-    bytes: size_of::<u64>() + STATUS_BYTES_MAX,
-};
 
 /// The feature.
 pub const MODULE: Module = Module {
@@ -112,12 +105,10 @@ pub fn left<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, status: &str) {
     if status.len() <= STATUS_BYTES_MAX {
         value.extend_from_slice(status.as_bytes());
     }
-    let request = DataRequest::Change {
+    let request = DataRequest::Put {
         id: AccountId::from_prepared(user, host),
         area: Area::Last,
-        remove: Remove::All,
-        put: vec![(Box::default(), value.into_boxed_slice())],
-        room: ROOM,
+        thing: (Box::default(), value.into_boxed_slice()),
     };
     let waiting = Waiting {
         topic: Topic::LastKept,

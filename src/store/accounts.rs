@@ -141,6 +141,21 @@ pub enum Request {
 }
 
 impl Request {
+    /// The account that it is about; None where it is about many.
+    pub fn account(&self) -> Option<&AccountId> {
+        match self {
+            Self::Count { .. } | Self::List { .. } => None,
+            Self::Create { id, .. }
+            | Self::Delete { id }
+            | Self::Exists { id }
+            | Self::Lookup { id }
+            | Self::Opening { id, .. }
+            | Self::SetCredentials { id, .. } => Some(id),
+            Self::Data(request) => Some(request.account()),
+            Self::Offline(request) => Some(request.account()),
+        }
+    }
+
     /// Whether the request changes anything, so that its answer has to wait for a commit.
     pub fn is_write(&self) -> bool {
         match self {

@@ -278,6 +278,21 @@ pub(crate) fn offline(store: &mut dyn AccountStore) {
     );
 }
 
+/// One thing is put in place of what has its name.
+pub(crate) fn put(store: &mut dyn AccountStore) {
+    let romeo = id("paris");
+    let thing = |value: &[u8]| -> Thing { ("".into(), value.into()) };
+    assert_eq!(store.put(&romeo, Area::Last, &thing(b"1")), Ok(false));
+    assert_eq!(store.create(&romeo, &scram("x"), 1), Ok(true));
+    for value in [b"1", b"2"] {
+        assert_eq!(store.put(&romeo, Area::Last, &thing(value)), Ok(true));
+    }
+    assert_eq!(store.things(&romeo, Area::Last), Ok(vec![thing(b"2")]));
+    assert_eq!(store.things(&romeo, Area::Vcard), Ok(Vec::new()));
+    assert_eq!(store.delete(&romeo), Ok(true));
+    assert_eq!(store.things(&romeo, Area::Last), Ok(Vec::new()));
+}
+
 /// What a session has to know of its user comes in one answer.
 pub(crate) fn opening(store: &mut dyn AccountStore) {
     let romeo = id("mercutio");

@@ -80,6 +80,16 @@ pub enum DataRequest {
         /// What it may all come to.
         room: Room,
     },
+    /// Put one thing in place of what has its name. Whoever asks bounds it, and the names. Answer:
+    /// [`DataResponse::Done`] or [`DataResponse::NoSuchAccount`].
+    Put {
+        /// Whose.
+        id: AccountId,
+        /// Of what.
+        area: Area,
+        /// The thing.
+        thing: Thing,
+    },
 }
 
 /// What of an area is removed.
@@ -92,11 +102,21 @@ pub enum Remove {
 }
 
 impl DataRequest {
+    /// Whose things it is about.
+    pub fn account(&self) -> &AccountId {
+        match self {
+            Self::All { id, .. }
+            | Self::Value { id, .. }
+            | Self::Change { id, .. }
+            | Self::Put { id, .. } => id,
+        }
+    }
+
     /// Whether it changes anything, so that its answer has to wait for a commit.
     pub fn is_write(&self) -> bool {
         match self {
             Self::All { .. } | Self::Value { .. } => false,
-            Self::Change { .. } => true,
+            Self::Change { .. } | Self::Put { .. } => true,
         }
     }
 }
@@ -139,6 +159,9 @@ pub trait DataStore {
         room: Room,
     ) -> Result<DataResponse, StoreError>;
 
+    /// Puts one thing; false where there is no such account.
+    fn put(&mut self, id: &AccountId, area: Area, thing: &Thing) -> Result<bool, StoreError>;
+
     /// Whether an account blocks a prepared address (XEP-0191 section 3.1), itself excepted.
     fn blocks(&mut self, id: &AccountId, address: &str) -> Result<bool, StoreError> {
         let (bare, resource) = match address.split_once('/') {
@@ -179,6 +202,10 @@ pub trait DataStore {
                 put,
                 room,
             } => self.change(id, *area, remove, put, *room),
+            DataRequest::Put { id, area, thing } => Ok(match self.put(id, *area, thing)? {
+                true => DataResponse::Done,
+                false => DataResponse::NoSuchAccount,
+            }),
         }
     }
 }

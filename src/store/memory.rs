@@ -124,6 +124,15 @@ impl DataStore for MemoryStore {
         Ok(self.data.get(&(id.clone(), area, name.into())).cloned())
     }
 
+    fn put(&mut self, id: &AccountId, area: Area, thing: &Thing) -> Result<bool, StoreError> {
+        if !self.accounts.contains_key(id) {
+            return Ok(false);
+        }
+        let (name, value) = thing.clone();
+        self.data.insert((id.clone(), area, name), value);
+        Ok(true)
+    }
+
     fn change(
         &mut self,
         id: &AccountId,
@@ -219,5 +228,6 @@ mod tests {
         conformance::blocked(&mut MemoryStore::new());
         conformance::offline(&mut MemoryStore::new());
         conformance::opening(&mut MemoryStore::new());
+        conformance::put(&mut MemoryStore::new());
     }
 }

@@ -56,6 +56,13 @@ pub enum OfflineRequest {
 }
 
 impl OfflineRequest {
+    /// Whose messages it is about.
+    pub fn account(&self) -> &AccountId {
+        match self {
+            Self::Keep { id, .. } | Self::Page { id, .. } | Self::Remove { id, .. } => id,
+        }
+    }
+
     /// Whether it changes anything, so that its answer has to wait for a commit.
     pub fn is_write(&self) -> bool {
         match self {

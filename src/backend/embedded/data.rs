@@ -65,8 +65,10 @@ impl DataStore for Database {
         }
         // What fails in the middle must not take other requests of the same commit with it.
         let write = |sql: &str| {
-            let done = self.connection.execute_batch(sql);
-            done.map_err(|error| failed("write an account's data", &error))
+            let statement = self.connection.prepare_cached(sql);
+            let done = statement.and_then(|mut statement| statement.execute([]));
+            done.map(drop)
+                .map_err(|error| failed("write an account's data", &error))
         };
         write("SAVEPOINT change")?;
         let fits = self
@@ -80,6 +82,21 @@ impl DataStore for Database {
             true => DataResponse::Done,
             false => DataResponse::NoRoom,
         })
+    }
+
+    fn put(&mut self, id: &AccountId, area: Area, thing: &Thing) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO data (host, user, area, name, value)
+            SELECT host, user, ?3, ?4, ?5 FROM accounts WHERE host = ?1 AND user = ?2
+            ON CONFLICT (host, user, area, name) DO UPDATE SET value = excluded.value";
+        let (name, value) = thing;
+        let key = params![id.host(), id.user(), area.number(), name, &**value];
+        let mut statement = self
+            .connection
+            .prepare_cached(sql)
+            .map_err(|error| failed("write an account's data", &error))?;
+        let rows = statement.execute(key);
+        rows.map(|rows| rows > 0)
+            .map_err(|error| failed("write an account's data", &error))
     }
 }
 
@@ -149,6 +166,7 @@ mod tests {
         conformance::data(&mut database);
         conformance::blocked(&mut database);
         conformance::opening(&mut database);
+        conformance::put(&mut database);
     }
 
     #[test]

@@ -96,6 +96,8 @@ fuzz_target!(|data: &[u8]| {
                         DataRequest::All { id, .. } | DataRequest::Value { id, .. } => {
                             assert!(mine(&id));
                         }
+                        // What nobody asks for, but the server does by itself.
+                        DataRequest::Put { .. } => unreachable!("no handler puts"),
                         DataRequest::Change { id, put, .. } => {
                             assert!(mine(&id) && to == To::OwnAccount && route.kind == IqType::Set);
                             for (_, value) in put.iter().filter(|(_, value)| !value.is_empty()) {
