@@ -8,7 +8,8 @@
 //! - An answer to a write is given after its commit is on the disk. Writes that come within a window
 //!   are committed together (worker.rs), so a burst costs one flush, not one each.
 //! - Every accepted request is answered exactly once, also when the store is closed or fails.
-//! - Requests are carried out in the order of the queue: a read sees the writes before it.
+//! - What concerns one account is carried out in the order of the queue: a read sees the writes before
+//!   it. What concerns many, such as a list, sees all writes before it.
 //! - Other processes (the command line) may use the file at the same time;
 //!   [`Handle::changed_outside`] moves when one of them changed something.
 

@@ -3,8 +3,12 @@
 //!
 //! A group is closed when the window has passed since its first write came, or when it is full. Under
 //! load the queue fills while a commit is flushed, so that groups grow beyond that by themselves. What
-//! only reads and comes before the first write does not wait.
+//! only reads does not wait for the window, unless it follows a write of the same account: else every
+//! login would wait for somebody's logout.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -96,6 +100,11 @@ pub(super) struct Worker {
     /// How long a write waits for others.
     window: Duration,
     changed_outside: Arc<AtomicU64>,
+    /// What is to be committed together, in order.
+    writes: Vec<Job>,
+    /// Hashes of the accounts that it writes to.
+    written_for: HashSet<u64>,
+    hasher: RandomState,
     /// SQLite's `data_version` when last looked at: changes with other connections' commits only.
     data_version: Option<i64>,
 }
@@ -112,6 +121,9 @@ impl Worker {
             queue,
             window,
             changed_outside,
+            writes: Vec::new(),
+            written_for: HashSet::new(),
+            hasher: RandomState::new(),
             data_version: None,
         };
         worker.data_version = worker.read_data_version();
@@ -130,13 +142,13 @@ impl Worker {
                     continue;
                 }
             }
-            let mut stop = self.fill(&mut group);
-            let first_write = group.iter().position(|job| job.request.is_write());
-            let mut writes = group.split_off(first_write.unwrap_or(group.len()));
-            self.read(mem::take(&mut group));
-            if !writes.is_empty() {
-                stop = stop || self.wait_for_more(&mut writes);
-                self.write(mem::take(&mut writes));
+            let mut stop = self.fill(&mut group, 0);
+            self.sort(mem::take(&mut group));
+            if !self.writes.is_empty() {
+                stop = stop || self.wait_for_more(&mut group);
+                self.written_for.clear();
+                let writes = mem::take(&mut self.writes);
+                self.write(writes);
             }
             if stop {
                 return;
@@ -144,9 +156,32 @@ impl Worker {
         }
     }
 
-    /// Takes what waits, up to a full group; `true` where the order to stop was among it.
-    fn fill(&mut self, group: &mut Vec<Job>) -> bool {
-        while group.len() < GROUP_REQUESTS_MAX {
+    /// Carries out what only reads, unless it follows a write of the same account: that one, and what
+    /// writes, is for the commit.
+    fn sort(&mut self, group: Vec<Job>) {
+        let mut reads = Vec::new();
+        for job in group {
+            let account = job.request.account().map(|id| self.hasher.hash_one(id));
+            let follows = match account {
+                Some(account) => self.written_for.contains(&account),
+                None => !self.writes.is_empty(),
+            };
+            if job.request.is_write() {
+                self.written_for.extend(account);
+                self.writes.push(job);
+            } else if follows {
+                self.writes.push(job);
+            } else {
+                reads.push(job);
+            }
+        }
+        self.read(reads);
+    }
+
+    /// Takes what waits, up to a full group, `taken` of which are taken already; `true` where the order
+    /// to stop was among it.
+    fn fill(&mut self, group: &mut Vec<Job>, taken: usize) -> bool {
+        while taken + group.len() < GROUP_REQUESTS_MAX {
             match self.queue.try_recv() {
                 Ok(Order::Do(job)) => group.push(*job),
                 Ok(Order::Stop) => return true,
@@ -161,16 +196,22 @@ impl Worker {
         clippy::disallowed_methods,
         reason = "a group is closed by the clock, on the store's thread"
     )]
-    fn wait_for_more(&self, group: &mut Vec<Job>) -> bool {
+    fn wait_for_more(&mut self, group: &mut Vec<Job>) -> bool {
         if self.window.is_zero() {
             return false;
         }
         let closes = Instant::now() + self.window;
-        while group.len() < GROUP_REQUESTS_MAX {
+        // What comes without a pause must not keep it open either.
+        while self.writes.len() < GROUP_REQUESTS_MAX && Instant::now() < closes {
             match self.queue.recv_deadline(closes) {
                 Ok(Order::Do(job)) => group.push(*job),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
                 Err(RecvTimeoutError::Timeout) => return false,
+            }
+            let stop = self.fill(group, self.writes.len());
+            self.sort(mem::take(group));
+            if stop {
+                return true;
             }
         }
         false
