@@ -110,6 +110,8 @@ modules_disabled = {{ "offline", "limits" }}
 c2s_ports = {{ {c2s} }}
 s2s_ports = {{ {s2s} }}
 s2s_direct_tls_ports = {{ {direct} }}
+component_ports = {{ {components} }}
+component_interfaces = {{ "{address}" }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
@@ -123,7 +125,12 @@ ssl = {{ certificate = "{cert}", key = "{key}"{ca} }}
 VirtualHost "{domain}"
 Component "rooms.{domain}" "muc"
   modules_disabled = {{ "muc_mam" }}
+Component "bot.{domain}"
+  component_secret = "{secret}"
 """
+
+# Of components, on either side.
+SECRET = "a secret of components"
 
 
 class FarProsody(Process):
@@ -137,11 +144,12 @@ class FarProsody(Process):
         self.address = loopback()
         self.s2s = ports.free_port()
         self.direct = ports.free_port()
-        c2s = ports.free_port()
-        self.listeners = [Place(self.address, c2s)]
+        c2s, components = ports.free_port(), ports.free_port()
+        self.listeners = [Place(self.address, c2s), Place(self.address, components)]
         dns.add(domain, self.address, self.s2s, direct=self.direct if direct else None)
-        dns.add(f"rooms.{domain}", self.address, self.s2s)
-        cert, key = authority.issue(domain, f"rooms.{domain}")
+        for part in ("rooms", "bot"):
+            dns.add(f"{part}.{domain}", self.address, self.s2s)
+        cert, key = authority.issue(domain, f"rooms.{domain}", f"bot.{domain}")
         (folder / "resolv.conf").write_text(f"nameserver {dns.address}\n")
         (folder / "prosody.cfg.lua").write_text(
             PROSODY.format(
@@ -151,6 +159,8 @@ class FarProsody(Process):
                 direct=self.direct,
                 modules=', "dialback"' if proof == "dialback" else "",
                 c2s=c2s,
+                components=components,
+                secret=SECRET,
                 s2s=self.s2s,
                 secure=str(proof == "certificate").lower(),
                 cert=cert,
@@ -278,7 +288,9 @@ def ebin_folders():
 class NearMeerkat(Meerkat):
     """meerkat for `domain`, federating with whom its policy lets it."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=(), clear=False, addresses=()):
+    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=(), clear=False, addresses=(), components=None, rules=""):
+        """`components`: options of a listener for them; with it comes the domain echo.`domain`. `rules`: TOML."""
+        self.rules = rules
         self.domain = domain
         self.dns = dns
         self.authority = authority
@@ -290,9 +302,14 @@ class NearMeerkat(Meerkat):
         self.proof = proof
         self.s2s = ports.free_port()
         self.direct = ports.free_port()
-        self.files = authority.issue(domain)
-        dns.add(domain, ports.LOOPBACK, self.s2s, direct=self.direct if direct else None)
-        super().__init__(folder, listeners=[Listener()], accounts=accounts)
+        listeners, names = [Listener()], [domain]
+        if components is not None:
+            listeners.append(Listener(kind="service", options={"password": SECRET} | components))
+            names.append(f"echo.{domain}")
+        self.files = authority.issue(*names)
+        for name in names:
+            dns.add(name, ports.LOOPBACK, self.s2s, direct=self.direct if direct else None)
+        super().__init__(folder, listeners=listeners, accounts=accounts)
         self.certificate = Trust(authority)
 
     def config(self, sections):
@@ -302,7 +319,7 @@ class NearMeerkat(Meerkat):
             tls["cacertfile"] = str(self.authority.file)
         place = {"ip_address": ports.LOOPBACK}
         listener = {f"tls.{name}": of for name, of in tls.items()}
-        text = super().config(sections)
+        text = super().config(sections) + self.rules
         if self.clear:
             return text + self.in_clear(place)
         text += table(
