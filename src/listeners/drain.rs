@@ -10,6 +10,7 @@ use std::sync::mpsc::SyncSender;
 use crate::base::key::Key;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
+use crate::listeners::s2s::Letter;
 use crate::listeners::shard::Shard;
 use crate::net::ring::Ring;
 use crate::proto::stream::error::StreamCondition;
@@ -30,6 +31,11 @@ pub struct Drain {
     spread_ms: u64,
     /// Connections that are still to be ended, the last one first.
     queue: Vec<Key>,
+    /// Those that are ended once no shard has sessions any more.
+    speakers: Vec<Key>,
+    /// Shards that have ended all sessions, and whose last words have come here.
+    quiet: usize,
+    is_quiet: bool,
     total: u64,
     told: u64,
     /// Takes this shard's number once nobody is left.
@@ -40,12 +46,20 @@ pub struct Drain {
 
 impl Drain {
     /// A quarter of the time is left for peers to close their side.
-    fn new(now_ms: u64, drain_ms: u64, queue: Vec<Key>, drained: SyncSender<usize>) -> Self {
+    fn new(
+        now_ms: u64,
+        drain_ms: u64,
+        (queue, speakers): (Vec<Key>, Vec<Key>),
+        drained: SyncSender<usize>,
+    ) -> Self {
         Self {
             begun_ms: now_ms,
             spread_ms: drain_ms - drain_ms / 4,
-            total: queue.len() as u64,
+            total: (queue.len() + speakers.len()) as u64,
             queue,
+            speakers,
+            quiet: 0,
+            is_quiet: false,
             told: 0,
             drained: Some(drained),
             finished: false,
@@ -67,13 +81,28 @@ impl Drain {
         if self.told >= self.due(now_ms) {
             return None;
         }
+        let next = self.queue.pop()?;
         self.told += 1;
-        self.queue.pop()
+        Some(next)
+    }
+
+    /// True once: when this shard has nothing more to say to servers and components.
+    fn falls_quiet(&mut self) -> bool {
+        self.queue.is_empty() && !std::mem::replace(&mut self.is_quiet, self.queue.is_empty())
+    }
+
+    /// One more of `shards` has fallen quiet.
+    fn hears_quiet(&mut self, shards: usize) {
+        self.quiet += 1;
+        if self.quiet == shards {
+            self.queue = std::mem::take(&mut self.speakers);
+        }
     }
 }
 
 /// Who goes when. Who has no session yet goes first: there is nothing that it could still finish.
-/// Other servers and components go last: what the end of a session has to tell them still can.
+/// Other servers and components go last, when no shard has sessions: what the end of a session has
+/// to tell them still can.
 fn turn(stage: &Stage) -> u8 {
     match stage {
         Stage::Proxy(_)
@@ -103,7 +132,20 @@ impl Shard {
             let connection = self.desk.slab.get(*key);
             std::cmp::Reverse(connection.map_or(0, |connection| turn(&connection.stage)))
         });
-        self.drain = Some(Drain::new(now_ms, drain_ms, queue, drained));
+        let is_last = |key: &mut Key| {
+            let connection = self.desk.slab.get(*key);
+            connection.is_some_and(|connection| turn(&connection.stage) == 2)
+        };
+        let speakers = queue.extract_if(.., is_last).collect();
+        self.drain = Some(Drain::new(now_ms, drain_ms, (queue, speakers), drained));
+    }
+
+    /// A shard has ended all its sessions. What they had to say came before this.
+    pub(super) fn hear_quiet(&mut self) {
+        let shards = self.settings.hosts.shards();
+        if let Some(drain) = &mut self.drain {
+            drain.hears_quiet(shards);
+        }
     }
 
     /// Every shard has let its connections go: this one ends when it has read its mail.
@@ -119,6 +161,11 @@ impl Shard {
         while let Some(key) = self.drain.as_mut().and_then(|drain| drain.next(now_ms)) {
             let error = StreamError::new(StreamCondition::SystemShutdown);
             self.end_with(ring, key, EndReason::Shutdown, error);
+        }
+        if self.drain.as_mut().is_some_and(Drain::falls_quiet) {
+            for shard in 0..self.settings.hosts.shards() {
+                self.post(shard, Letter::Quiet);
+            }
         }
         if self.stop_by_ms > 0 && now_ms >= self.stop_by_ms && !self.desk.slab.is_empty() {
             let left = self.desk.slab.keys();
@@ -149,7 +196,7 @@ impl Shard {
     /// When the drain needs the shard although nothing happens; milliseconds.
     pub(super) fn drain_due_ms(&self) -> Option<u64> {
         let drain = self.drain.as_ref()?;
-        if !drain.queue.is_empty() {
+        if !drain.queue.is_empty() || !drain.speakers.is_empty() {
             return Some((self.desk.now_ms + TICK_MS).min(self.stop_by_ms));
         }
         Some(match self.desk.slab.is_empty() {
@@ -183,7 +230,8 @@ mod tests {
 
     fn drain(streams: u32, drain_ms: u64) -> Drain {
         let (sender, _) = sync_channel(1);
-        Drain::new(1_000, drain_ms, (0..streams).map(key).collect(), sender)
+        let queue = (0..streams).map(key).collect();
+        Drain::new(1_000, drain_ms, (queue, Vec::new()), sender)
     }
 
     fn told_by(drain: &mut Drain, now_ms: u64) -> u64 {
@@ -206,6 +254,20 @@ mod tests {
     fn few_streams_end_at_once() {
         assert_eq!(told_by(&mut drain(10, 10_000), 1_000), 10);
         assert_eq!(told_by(&mut drain(1_000, 10_000), 2_000), 1_000);
+    }
+
+    #[test]
+    fn servers_and_components_go_when_no_shard_has_sessions() {
+        let (sender, _) = sync_channel(1);
+        let mut drain = Drain::new(1_000, 10_000, (vec![key(0)], vec![key(1)]), sender);
+        assert!(!drain.falls_quiet());
+        assert_eq!(drain.next(1_000), Some(key(0)));
+        assert!(drain.falls_quiet() && !drain.falls_quiet());
+        drain.hears_quiet(2);
+        assert_eq!(drain.next(9_000), None);
+        drain.hears_quiet(2);
+        assert_eq!(drain.next(9_000), Some(key(1)));
+        assert!(!drain.falls_quiet());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::base::key::Key;
 use crate::proto::s2s::Pair;
 use crate::proto::s2s::dialback::Dialback;
 
-/// What shards write to each other about dialback keys.
+/// What shards write to each other about streams with other servers.
 #[derive(Debug)]
 pub enum Letter {
     /// To the owner of a domain: is this key right?
@@ -38,4 +38,6 @@ pub enum Letter {
     },
     /// To the owner of the remote domain: its server has connected and proven this pair.
     Seen(Pair),
+    /// The server stops, and the shard that writes has ended all its sessions.
+    Quiet,
 }

@@ -71,6 +71,7 @@ impl Shard {
             } => self.take_question(question, shard, connection),
             Letter::Answer { connection, answer } => self.answered(ring, connection, &answer),
             Letter::Seen(pair) => self.seen(&pair),
+            Letter::Quiet => self.hear_quiet(),
         }
     }
 
@@ -503,11 +504,12 @@ impl Shard {
         let verdict = self.verdicts.iter().position(|(failed, _)| *failed == key);
         let verdict = verdict.map(|place| self.verdicts.swap_remove(place).1);
         let ready = outbound.ready().is_some();
-        // What was written for a peer that let us send, and was not sent, is tried again.
+        // What was written for a peer that let us send, and was not sent, is tried again; where the
+        // server stops it goes before the end of the stream.
         let now_ms = self.desk.now_ms;
         let (unsent, cut, since_ms) = match self.desk.slab.get_mut(key) {
             Some(connection) if connection.cut => (Vec::new(), true, connection.since_ms),
-            Some(connection) if ready => {
+            Some(connection) if ready && self.stop_by_ms == 0 => {
                 let unsent = std::mem::take(&mut connection.out);
                 (unsent, false, connection.since_ms)
             }
