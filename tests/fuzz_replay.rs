@@ -43,6 +43,7 @@ targets! {
     negotiation: "fuzz/fuzz_targets/negotiation.rs",
     relay: "fuzz/fuzz_targets/relay.rs",
     requests: "fuzz/fuzz_targets/requests.rs",
+    roster: "fuzz/fuzz_targets/roster.rs",
     s2s: "fuzz/fuzz_targets/s2s.rs",
     sasl: "fuzz/fuzz_targets/sasl.rs",
     scan: "fuzz/fuzz_targets/scan.rs",

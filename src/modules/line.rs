@@ -42,7 +42,7 @@ pub fn own<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, own: Own) {
         return scene.outbox.pause(connection);
     }
     do_own(scene, bare, &own);
-    if scene.sessions.rosters().waits(hash, bare) {
+    if scene.sessions.rosters().is_writing(hash, bare) {
         scene.outbox.pause(connection);
     }
 }
@@ -176,7 +176,8 @@ fn go_on<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
         match due {
             Due::Own(own) => {
                 do_own(scene, bare, &own);
-                if !scene.sessions.rosters().waits(hash, bare) {
+                // It changed nothing, so nothing will be written for it.
+                if !scene.sessions.rosters().is_writing(hash, bare) {
                     scene.outbox.resume(own.connection);
                 }
             }

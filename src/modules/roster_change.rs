@@ -183,7 +183,8 @@ pub fn blocked<O: Outbox>(
     }
 }
 
-/// The store has read a roster, for the first time or because a change failed.
+/// The store has read a roster, for the first time or because a change failed. Where that fails too,
+/// what was known is all that is known.
 pub fn read<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,

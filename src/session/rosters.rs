@@ -243,6 +243,12 @@ impl Rosters {
         entry.is_some_and(|entry| entry.roster.is_none() || entry.is_busy())
     }
 
+    /// Whether a change is being written.
+    pub fn is_writing(&self, hash: u64, bare: &str) -> bool {
+        let entry = self.entry(hash, bare);
+        entry.is_some_and(|entry| entry.change.is_some())
+    }
+
     /// Whether a stanza of `from`, a bare JID, has to wait for what came from there before.
     pub fn follows(&self, hash: u64, bare: &str, from: &str) -> bool {
         self.entry(hash, bare).is_some_and(|entry| {
