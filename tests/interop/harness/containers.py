@@ -76,6 +76,7 @@ class Engine:
         volumes = [part for mount in mounts for part in ("--volume", mount)]
         options = ["--isolation", "chroot", "--format", "docker", "--pull-never", "--tag", tag]
         self.buildah("bud", *options, *volumes, ROOT, seconds=BUILD_SECONDS)
+        shutil.rmtree(target)
 
     def inspect(self, image):
         return json.loads(self.podman("image", "inspect", image).stdout)[0]
