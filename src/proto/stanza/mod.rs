@@ -191,8 +191,17 @@ impl<'a> Stanza<'a> {
 }
 
 fn type_attribute<'a>(bytes: &'a [u8], head: &Head) -> Option<Cow<'a, str>> {
-    head.attribute(bytes, b"type")
-        .map(|found| found.decoded(bytes))
+    let found = head.attribute(bytes, b"type")?;
+    // What nearly all stanzas say stands for itself: it needs no decoding.
+    let plain = match found.value().of(bytes) {
+        b"chat" => "chat",
+        b"get" => "get",
+        b"groupchat" => "groupchat",
+        b"result" => "result",
+        b"set" => "set",
+        _ => return Some(found.decoded(bytes)),
+    };
+    Some(Cow::Borrowed(plain))
 }
 
 fn message_type(value: Option<&str>) -> MessageType {
