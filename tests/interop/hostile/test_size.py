@@ -121,7 +121,7 @@ def test_a_reader_that_does_not_read_is_cut_and_hurts_nobody(start_server, closi
 
 
 # Where nothing is kept, what did not arrive goes back.
-NO_OFFLINE = {"modules.mod_ping": {}}
+NO_OFFLINE = {"modules.mod_ping": {}, "modules.mod_presence": {}}
 NUMBERED = "<message type='chat' to='{}' id='n{}'><body>{}</body></message>"
 
 

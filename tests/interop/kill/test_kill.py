@@ -12,7 +12,7 @@ WRITERS = 4
 # The kill comes when so many accounts have been acknowledged.
 ACKNOWLEDGED = 40
 ROUNDS = 3
-OPEN = {"general": {"registration_timeout": "infinity"}, "modules.mod_register": {}}
+OPEN = {"general": {"registration_timeout": "infinity"}, "modules.mod_register": {}, "modules.mod_presence": {}}
 REGISTER = (
     "<iq type='set' id='reg' to='localhost'><query xmlns='jabber:iq:register'>"
     "<username>{}</username><password>{}</password></query></iq>"

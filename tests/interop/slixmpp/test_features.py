@@ -186,7 +186,7 @@ async def test_what_is_announced(start_server, connect):
 
 
 async def test_modules_that_are_off(start_server, connect):
-    _, romeo, _ = await two(start_server, connect, sections={"modules.mod_ping": {}})
+    _, romeo, _ = await two(start_server, connect, sections={"modules.mod_ping": {}, "modules.mod_presence": {}})
     romeo.register_plugin("xep_0054")
     romeo.register_plugin("xep_0280")
     with pytest.raises(IqError) as off:

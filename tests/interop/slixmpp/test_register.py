@@ -6,7 +6,7 @@ from slixmpp.exceptions import IqError
 from harness.client import Client, LoginFailed
 
 # MongooseIM's default allows one registration in ten minutes from an address.
-OPEN = {"general": {"registration_timeout": "infinity"}, "modules.mod_register": {}}
+OPEN = {"general": {"registration_timeout": "infinity"}, "modules.mod_register": {}, "modules.mod_presence": {}}
 
 
 class Registering(Client):
