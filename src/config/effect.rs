@@ -44,6 +44,8 @@ const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembere
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
 const ANSWERS_ONLY: &str = "nothing but answers is received on connections that we open";
 const OWN_NAME: &str = "the domain itself is always named";
+const EVERY_HOST: &str = "a handler serves the users of every host";
+const TELLS_BY_LENGTH: &str = "the length of compressed answers would tell what is in them";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
 /// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
@@ -69,7 +71,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
     ("listen.component", Works),
     ("listen.http", Works),
-    ("listen.http.protocol.compress", Nothing(NOT_IMPLEMENTED)),
+    ("listen.http.protocol.compress", Nothing(TELLS_BY_LENGTH)),
     (
         "listen.http.handlers.mongoose_graphql_handler",
         NotServed(ABSENT_HANDLER),
@@ -93,6 +95,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("modules.*.iqdisc", Nothing(IN_ORDER)),
     ("modules.*.backend", Nothing(OWN_STORE)),
     ("modules.mod_blocking", Works),
+    ("modules.mod_bosh", Works),
     ("modules.mod_caps", Works),
     ("modules.mod_caps.versions", Works),
     ("modules.mod_caps.*", Nothing(NOT_REMEMBERED)),
@@ -142,6 +145,9 @@ const TABLE: &[(&str, Effect)] = &[
     ),
     ("internal_databases", Nothing(OWN_STORE)),
     ("instrumentation", Nothing(NOT_IMPLEMENTED)),
+    ("services.service_bosh", Works),
+    ("services.service_bosh.backend", Nothing(OWN_STORE)),
+    ("services.service_bosh.host_types", Nothing(EVERY_HOST)),
     ("services", Nothing(NOT_IMPLEMENTED)),
 ];
 

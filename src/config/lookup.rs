@@ -9,6 +9,7 @@ use super::access::Granted;
 use super::access::Who;
 use super::auth::Auth;
 use super::listen::ShaperChoice;
+use super::modules::Bosh;
 use super::modules::Modules;
 use super::s2s::S2s;
 use super::values::Bound;
@@ -52,6 +53,13 @@ impl Config {
                 (name.into(), self.modules_of(name).clone())
             })
             .collect()
+    }
+
+    /// The times of BOSH sessions that hold for a host, or for a name that is none.
+    #[must_use]
+    pub fn bosh_of(&self, host: &str) -> &Bosh {
+        let service = self.services.service_bosh.as_ref();
+        service.unwrap_or_else(|| &self.modules_of(host).mod_bosh)
     }
 
     /// The `[s2s]` that holds for a host.

@@ -54,6 +54,7 @@ pub use listen::ListenerKind;
 pub use lookup::SESSIONS_UNWRITTEN;
 pub use modules::Modules;
 pub use pools::ClientTls;
+pub use pools::Services;
 pub use reference::reference;
 pub use runtime::Runtime;
 pub use s2s::S2s;
@@ -97,6 +98,8 @@ pub struct Config {
     pub modules: Modules,
     /// `[s2s]`; [`Config::s2s_of`] is what holds for one host.
     pub s2s: S2s,
+    /// `[services.*]`.
+    pub services: Services,
     /// `[[host_config]]`.
     pub host_config: Vec<HostConfig>,
     /// What to tell the operator at start.
@@ -134,7 +137,7 @@ options! {
         /// Databases inside MongooseIM.
         internal_databases: () = Kind::Section(&pools::DATABASES), Unwritten::Section;
         /// Parts of MongooseIM that are not tied to a host.
-        services: () = Kind::Section(&pools::SERVICES), Unwritten::Section;
+        services: Services = Kind::Section(&pools::SERVICES), Unwritten::Section;
         /// Where metrics and events of MongooseIM go.
         instrumentation: () = Kind::Section(&pools::INSTRUMENTATION), Unwritten::Section;
     }
@@ -202,6 +205,7 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
             None => Modules::unwritten(root),
         },
         s2s: sections.s2s,
+        services: sections.services,
         host_config: Vec::new(),
         notices: Vec::new(),
         whole: Place::default(),

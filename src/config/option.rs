@@ -194,6 +194,11 @@ impl Kind {
         max: INT31,
         unit: "s",
     });
+    pub(crate) const SECONDS_FROM_1_OR_INFINITY: Self = Self::IntOrInfinity(Range {
+        min: 1,
+        max: INT31,
+        unit: "s",
+    });
     pub(crate) const MILLIS_OR_INFINITY: Self = Self::IntOrInfinity(Range {
         min: 0,
         max: INT31,

@@ -1,10 +1,12 @@
 //! Sections about systems that MongooseIM talks to: `[outgoing_pools.*]`, `[internal_databases]`,
 //! `[services.*]`, `[instrumentation.*]`. They are checked, so that a file keeps its meaning when
-//! the feature comes; nothing of them is kept.
+//! the feature comes; nothing of them is kept but what [`Services`] has.
 
 use super::check::Check;
 use super::decode::find;
 use super::listen::VerifyMode;
+use super::modules::Bosh;
+use super::modules::bosh;
 use super::option::Kind;
 use super::option::Opt;
 use super::option::Repeats;
@@ -254,15 +256,20 @@ const DATABASE_TABLES: &[Opt] = tables! {
 
 /// Keys of `[services]`.
 pub(crate) const SERVICES: Schema = Schema {
-    groups: &[SERVICE_TABLES],
+    groups: &[Services::OPTIONS, SERVICE_TABLES],
 };
 
-const SERVICE_TABLES: &[Opt] = tables! {
-    "service_bosh", "BOSH sessions, since 6.6." {
-        "backend": Kind::OneOf(&["mnesia", "cets"]), "inactivity": Kind::NATURAL_OR_INFINITY,
-        "max_wait": Kind::NATURAL_OR_INFINITY, "server_acks": Kind::Bool, "max_pause": INT,
-        "host_types": Kind::NAMES,
+options! {
+    /// What works of `[services]`.
+    Services {
+        /// Times of BOSH sessions, since 6.6. Where it is written it holds for every host, and
+        /// `modules.mod_bosh` for none.
+        service_bosh: Option<Bosh> = Kind::Section(&bosh::SERVICE),
+            Unwritten::Unset("as `modules.mod_bosh`");
     }
+}
+
+const SERVICE_TABLES: &[Opt] = tables! {
     "service_domain_db", "Domains from a database." {
         "event_cleaning_interval": Kind::POSITIVE, "event_max_age": Kind::POSITIVE, "db_pool": NAME,
     }

@@ -6,8 +6,8 @@
 //! the driver's. Answers are kept as long as a client may ask for them again, so a connection that
 //! breaks at any time loses nothing.
 //!
-//! Not here: multiple streams (section 16), and acknowledgements of requests (section 9.1), which
-//! only say what the order of answers says already.
+//! Not here: multiple streams (section 16), and acknowledgements of answers (section 9.2), which
+//! only say what the next request says already.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -23,12 +23,10 @@ use crate::xml::write::escape_attribute;
 
 /// Requests that a client may have under way beside the one it makes (section 7.1: `hold`).
 pub const HOLD_MAX: u64 = 1;
-/// Seconds that a request waits for an answer at most.
-pub const WAIT_MAX_S: u64 = 60;
-/// Seconds without a request after which a session ends.
-pub const INACTIVITY_S: u64 = 30;
-/// Seconds of inactivity that a client may ask for (section 10).
-pub const PAUSE_MAX_S: u64 = 120;
+/// Seconds that stand for "infinity", so that sums of times stay numbers: 68 years.
+pub const FOREVER_S: u64 = 1 << 31;
+/// Seconds that a request of a client waits which does not say how long (section 7.1), if it may.
+const WAIT_UNASKED_S: u64 = 60;
 /// Seconds between two requests of a polling client (section 12).
 pub const POLLING_S: u64 = 1;
 /// Repetitions of one request that wait with it.
@@ -37,6 +35,19 @@ const REPETITIONS_MAX: usize = 8;
 const RID_MAX: u64 = 1 << 53;
 /// Bytes of a key, which is a SHA-1 in hexadecimal (section 15).
 const KEY_BYTES: usize = 40;
+
+/// What the operator allows. Times are whole seconds, at most [`FOREVER_S`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Options {
+    /// Without a request for so long, a session ends.
+    pub inactivity_s: u64,
+    /// A request waits for its answer so long at most.
+    pub wait_max_s: u64,
+    /// A client may be away so long, when it asks for it (section 10).
+    pub pause_max_s: u64,
+    /// Answers say which requests have come (section 9.1).
+    pub acks: bool,
+}
 
 /// Why a session is refused or ends (section 17.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -238,6 +249,7 @@ struct Welcome {
 pub struct Session<R> {
     /// Its name.
     pub sid: Box<str>,
+    options: Options,
     wait_ms: u64,
     hold: usize,
     inactivity_ms: u64,
@@ -258,16 +270,17 @@ pub struct Session<R> {
 
 impl<R> Session<R> {
     /// From the first request.
-    pub fn new(sid: Box<str>, body: &Body, now_ms: u64) -> Self {
-        let wait = body.wait.unwrap_or(WAIT_MAX_S).min(WAIT_MAX_S);
+    pub fn new(sid: Box<str>, body: &Body, options: Options, now_ms: u64) -> Self {
+        let wait = body.wait.unwrap_or(WAIT_UNASKED_S).min(options.wait_max_s);
         let hold = body.hold.unwrap_or(HOLD_MAX).min(HOLD_MAX);
         // Section 7.1: who cannot wait, or hold, polls.
         let hold = if wait == 0 { 0 } else { hold };
         Self {
             sid,
+            options,
             wait_ms: wait * 1000,
             hold: hold as usize,
-            inactivity_ms: INACTIVITY_S * 1000,
+            inactivity_ms: options.inactivity_s * 1000,
             next_rid: body.rid,
             early: BTreeMap::new(),
             held: VecDeque::new(),
@@ -367,10 +380,10 @@ impl<R> Session<R> {
         self.check_key(&body)?;
         if let Some(pause) = body.pause {
             // Section 10: as if it were away, for so long.
-            self.inactivity_ms = pause.min(PAUSE_MAX_S) * 1000;
+            self.inactivity_ms = pause.min(self.options.pause_max_s) * 1000;
             self.polled_ms = 0;
         } else {
-            self.inactivity_ms = INACTIVITY_S * 1000;
+            self.inactivity_ms = self.options.inactivity_s * 1000;
         }
         let is_empty = body.payload.is_empty() && !body.terminate && !body.restart;
         if self.hold == 0 && is_empty && body.pause.is_none() && !self.is_new {
@@ -459,7 +472,7 @@ impl<R> Session<R> {
                     self.ending = Ending::Told;
                 }
                 Ending::Told => write_end(None, &payload, &mut answer),
-                Ending::No => self.write_answer(&payload, &mut answer),
+                Ending::No => self.write_answer(held.rid, &payload, &mut answer),
             }
             self.sent.push_back((held.rid, answer.clone()));
             while self.sent.len() as u64 > self.requests() {
@@ -472,14 +485,25 @@ impl<R> Session<R> {
         }
     }
 
-    fn write_answer(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+    /// The highest number up to which every request has come.
+    fn acknowledged(&self) -> u64 {
+        let ahead = (self.next_rid..).take_while(|rid| self.early.contains_key(rid));
+        ahead.last().unwrap_or(self.next_rid - 1)
+    }
+
+    fn write_answer(&mut self, rid: u64, payload: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"<body xmlns='");
         out.extend_from_slice(ns::HTTP_BIND.as_bytes());
         out.push(b'\'');
+        // Section 9.1: the first says that there will be some; later none means its own request.
+        let acknowledged = self.acknowledged();
+        if self.options.acks && (self.is_new || acknowledged != rid) {
+            out.extend_from_slice(format!(" ack='{acknowledged}'").as_bytes());
+        }
         if std::mem::take(&mut self.is_new) {
             let text = format!(
                 " xmlns:xmpp='{}' xmlns:stream='{}' sid='{}' wait='{}' requests='{}' hold='{}' \
-                 inactivity='{INACTIVITY_S}' maxpause='{PAUSE_MAX_S}' polling='{POLLING_S}' \
+                 inactivity='{}' maxpause='{}' polling='{POLLING_S}' \
                  ver='1.11' xmpp:version='1.0' xmpp:restartlogic='true'",
                 ns::XBOSH,
                 ns::STREAMS,
@@ -487,6 +511,8 @@ impl<R> Session<R> {
                 self.wait_ms / 1000,
                 self.requests(),
                 self.hold,
+                self.options.inactivity_s,
+                self.options.pause_max_s,
             );
             out.extend_from_slice(text.as_bytes());
             if let Some(welcome) = &self.welcome {

@@ -25,10 +25,6 @@ pub(super) const MODULES: &[Opt] = tables! {
     }
     "mod_bind2", "Bind 2 (XEP-0386)." {}
     "mod_blocklist", "Users who may not log in." { "backend": BACKEND }
-    "mod_bosh", "BOSH sessions (XEP-0124), of 6.3." {
-        "backend": BACKEND, "inactivity": LIMIT, "max_wait": LIMIT, "server_acks": BOOL,
-        "max_pause": INT,
-    }
     "mod_broadcast", "Messages to all users of a domain." { "backend": BACKEND, "lease_time": INT }
     "mod_cache_users", "A cache of which users exist." {
         "strategy": Kind::OneOf(&["fifo", "lru"]), "time_to_live": LIMIT, "number_of_segments": INT,

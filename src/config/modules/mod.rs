@@ -1,11 +1,13 @@
 //! `[modules.*]`: the features. Those that this version has are typed here; every other module of
 //! MongooseIM is known by name and keys ([`known`]), accepted, and named as without effect.
 
+pub(crate) mod bosh;
 mod features;
 mod known;
 
 use std::net::IpAddr;
 
+pub use bosh::Bosh;
 pub use features::Blocking;
 pub use features::Caps;
 pub use features::CapsVersion;
@@ -80,6 +82,9 @@ options! {
         mod_vcard: Option<Vcard> = Kind::Section(&Vcard::SCHEMA), UNLISTED;
         /// Software version (XEP-0092).
         mod_version: Option<Version> = Kind::Section(&Version::SCHEMA), UNLISTED;
+        /// Times of BOSH sessions (XEP-0124). It is neither on nor off: the handler of a listener
+        /// decides that. Last, behind those that [`Modules::names`] lists.
+        mod_bosh: Bosh = Kind::Section(&bosh::MODULE), Unwritten::Section;
     }
 }
 

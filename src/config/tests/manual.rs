@@ -77,6 +77,7 @@ const ELSEWHERE: &[&str] = &[
     "s2s.outgoing.tls",
     "modules.mod_register.iqdisc",
     "modules.mod_disco.iqdisc",
+    "services.service_bosh",
     "host_config",
 ];
 

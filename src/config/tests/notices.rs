@@ -107,6 +107,9 @@ handlers.mongoose_admin_api = [{host = '_', path = '/'}]
 host = 'vcard.h'
 matches = 3
 [services.service_bosh]
+host_types = ['a']
+inactivity = 9
+[services.service_traffic]
 [access]
 max_user_sessions = [{acl = 'all', value = 3}]
 muc = [{acl = 'all', value = 'allow'}]
@@ -126,7 +129,8 @@ local = [{}]
         "listen.http[1].handlers.mongoose_admin_api[0]",
         "modules.mod_vcard.host",
         "modules.mod_vcard.matches",
-        "services.service_bosh",
+        "services.service_bosh.host_types",
+        "services.service_traffic",
         "access.muc",
         "shaper.mam",
         "acl.local",

@@ -19,6 +19,8 @@ use super::answer;
 use super::conversation::Asked;
 use super::conversation::Content;
 use crate::base::key::Key;
+use crate::config::Bound;
+use crate::config::modules::Bosh as Configured;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
@@ -30,6 +32,7 @@ use crate::net::ring::Ring;
 use crate::proto::bosh;
 use crate::proto::bosh::Body;
 use crate::proto::bosh::Condition;
+use crate::proto::bosh::Options;
 use crate::proto::bosh::Session;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::ns;
@@ -117,6 +120,16 @@ fn refusal(condition: Condition) -> Vec<u8> {
     let mut body = Vec::new();
     bosh::write_end(Some(condition), &[], &mut body);
     body
+}
+
+fn options(configured: &Configured) -> Options {
+    let seconds = |bound: &Bound<u64>| bound.finite().unwrap_or(bosh::FOREVER_S);
+    Options {
+        inactivity_s: seconds(&configured.inactivity),
+        wait_max_s: seconds(&configured.max_wait),
+        pause_max_s: configured.max_pause,
+        acks: configured.server_acks,
+    }
 }
 
 impl Shard {
@@ -220,6 +233,8 @@ impl Shard {
         if self.stop_by_ms > 0 || self.http.bosh.places.len() >= SESSIONS_MAX {
             return self.refuse_bosh(ring, request.from, Condition::SystemShutdown);
         }
+        let to = request.body.to.as_deref().unwrap_or_default();
+        let options = options(settings.config.bosh_of(&to.to_lowercase()));
         let sid = format!("{:x}-{}", self.number(), hex(&self.random_bytes::<16>()));
         let sid: Box<str> = sid.into();
         let stage = Stage::Negotiating(Box::new(Negotiation::new(request.secured)));
@@ -229,7 +244,7 @@ impl Shard {
         connection.proxied = proxied;
         connection.counted = counted;
         connection.carrier = Some(Box::new(Carrier::Bosh(Box::new(Bosh {
-            session: Session::new(sid.clone(), &request.body, now_ms),
+            session: Session::new(sid.clone(), &request.body, options, now_ms),
             rest: Vec::new(),
             to: request.body.to.clone().unwrap_or_default(),
             pausing: false,

@@ -13,12 +13,23 @@ fn request(rid: u64, payload: &str) -> Body {
     body(&text).expect("a body")
 }
 
+const OPTIONS: Options = Options {
+    inactivity_s: 30,
+    wait_max_s: 60,
+    pause_max_s: 120,
+    acks: false,
+};
+
 fn session(hold: u64) -> Session<u32> {
+    session_with(hold, OPTIONS)
+}
+
+fn session_with(hold: u64, options: Options) -> Session<u32> {
     let text = format!(
         "<body rid='100' to='a' wait='60' hold='{hold}' \
          xmlns='http://jabber.org/protocol/httpbind'/>"
     );
-    Session::new("s".into(), &body(&text).expect("a body"), 0)
+    Session::new("s".into(), &body(&text).expect("a body"), options, 0)
 }
 
 /// Hands in a request, takes what is in order, and gives what is answered.
@@ -190,4 +201,88 @@ fn the_end_is_said_once_with_what_is_left() {
         ]
     );
     assert!(session.is_over());
+}
+
+#[test]
+fn times_are_the_operators() {
+    let options = Options {
+        inactivity_s: 5,
+        wait_max_s: 20,
+        pause_max_s: 40,
+        acks: false,
+    };
+    let mut session = session_with(1, options);
+    let (_, answers) = go(&mut session, 100, "", 0);
+    assert!(answers.is_empty(), "nothing to say yet");
+    assert_eq!(session.due_ms(), 20_000);
+    session.write().extend_from_slice(b"<a/>");
+    let mut opened = String::new();
+    session.answers(0, false, |_, answer| {
+        opened = String::from_utf8(answer).expect("UTF-8");
+    });
+    for part in [" wait='20'", " inactivity='5'", " maxpause='40'"] {
+        assert!(opened.contains(part), "{opened}");
+    }
+    assert!(!opened.contains(" ack="), "{opened}");
+    assert!(!session.is_inactive(4999) && session.is_inactive(5000));
+
+    let text = "<body rid='101' sid='s' pause='300' xmlns='http://jabber.org/protocol/httpbind'/>";
+    let asked = session.request(body(text).expect("a body"), 101, 1000);
+    assert!(asked.expect("within the window").is_none());
+    assert!(session.next(1000).expect("in order").is_some());
+    session.answers(1000, true, |_, _| {});
+    assert!(!session.is_inactive(40_999) && session.is_inactive(41_000));
+}
+
+#[test]
+fn nothing_overflows_where_times_are_infinite() {
+    let options = Options {
+        inactivity_s: FOREVER_S,
+        wait_max_s: FOREVER_S,
+        pause_max_s: FOREVER_S,
+        acks: false,
+    };
+    let text = format!(
+        "<body rid='100' to='a' wait='{}' hold='1' xmlns='http://jabber.org/protocol/httpbind'/>",
+        u64::MAX
+    );
+    let mut session: Session<u32> =
+        Session::new("s".into(), &body(&text).expect("a body"), options, 0);
+    assert!(!session.is_inactive(u64::from(u32::MAX)));
+    let (_, answers) = go(&mut session, 100, "", 7);
+    assert!(answers.is_empty());
+    assert_eq!(session.due_ms(), FOREVER_S * 1000 + 7);
+}
+
+#[test]
+fn answers_acknowledge_what_has_come() {
+    let mut session = session_with(
+        1,
+        Options {
+            acks: true,
+            ..OPTIONS
+        },
+    );
+    go(&mut session, 100, "", 0);
+    session.write().extend_from_slice(b"<a/>");
+    let mut said = Vec::new();
+    let mut take = |session: &mut Session<u32>| {
+        session.answers(0, false, |from, answer| {
+            said.push((from, String::from_utf8(answer).expect("UTF-8")));
+        });
+    };
+    take(&mut session);
+    go(&mut session, 101, "", 0);
+    session.write().extend_from_slice(b"<b/>");
+    take(&mut session);
+    // 102 waits; 103 has come too when it is answered.
+    assert_eq!(go(&mut session, 102, "", 0).1, []);
+    let (_, answers) = go(&mut session, 103, "", 0);
+    said.extend(answers);
+    let acks = said.iter().map(|(from, answer)| {
+        let ack = answer.split(" ack='").nth(1);
+        (*from, ack.and_then(|rest| rest.split('\'').next()))
+    });
+    let expected = [(100, Some("100")), (101, None), (102, Some("103"))];
+    assert_eq!(acks.collect::<Vec<_>>(), expected);
 }

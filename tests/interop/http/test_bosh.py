@@ -233,3 +233,20 @@ def test_who_stays_away_is_gone(server):
     juliet = Bosh(server)
     juliet.login("juliet", "secret")
     juliet.until("<body>kept</body>", "<presence xmlns='jabber:client'/>")
+
+
+def test_times_are_those_of_the_host(start_server):
+    sections = PLAIN | {
+        "general": {"hosts": ["localhost", "other.localhost"]},
+        "modules.mod_bosh": {"max_wait": 7, "inactivity": 1, "max_pause": 9},
+        "[host_config]": {"host": "other.localhost"},
+        "host_config.modules.mod_bosh": {"inactivity": "infinity", "server_acks": True},
+    }
+    listeners = [http_listener(mongoose_bosh_handler={"path": "/http-bind"})]
+    server = start_server(listeners=listeners, sections=sections)
+    one, other = Bosh(server), Bosh(server)
+    opened = one.open()
+    assert "wait='7'" in opened and "inactivity='1'" in opened and "maxpause='9'" in opened, opened
+    assert " ack=" not in opened
+    opened = other.ask(to="OTHER.localhost", wait=600, hold=1)
+    assert "wait='60'" in opened and "maxpause='120'" in opened and " ack='1000'" in opened, opened
