@@ -36,6 +36,7 @@ macro_rules! targets {
 }
 
 targets! {
+    bosh: "fuzz/fuzz_targets/bosh.rs",
     config: "fuzz/fuzz_targets/config.rs",
     element: "fuzz/fuzz_targets/element.rs",
     handshake: "fuzz/fuzz_targets/handshake.rs",
@@ -48,6 +49,8 @@ targets! {
     sasl: "fuzz/fuzz_targets/sasl.rs",
     scan: "fuzz/fuzz_targets/scan.rs",
     proxy: "fuzz/fuzz_targets/proxy.rs",
+    routing: "fuzz/fuzz_targets/routing.rs",
+    websocket: "fuzz/fuzz_targets/websocket.rs",
 }
 
 /// Runs every input of a target's corpus, and names those at which it fails.
