@@ -68,6 +68,9 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::TooMany, Self::TooFast, Self::TableFull];
+
     /// The metric label and log field.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -63,6 +63,7 @@ fn first_stage(listener: &Listener) -> Stage {
 impl Shard {
     /// A connection begins on this shard.
     pub fn begin(&mut self, ring: &mut Ring, socket: OwnedFd, peer: SocketAddr, number: u16) {
+        self.cells.accepts += 1;
         let now_ms = self.desk.now_ms;
         let settings = Rc::clone(&self.settings);
         let listener = settings.listener(number);
@@ -104,6 +105,7 @@ impl Shard {
             match addresses.admit(connection.peer.ip(), now_ms) {
                 Ok(counted) => connection.counted = Some(Box::new(counted)),
                 Err(refusal) => {
+                    self.cells.refusals[refusal as usize] += 1;
                     let limit = refusal.label();
                     log_of!(debug, self.settings, connection, limit, "refused");
                     self.close(ring, key, EndReason::AddressLimit);

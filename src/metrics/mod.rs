@@ -81,6 +81,9 @@ impl SharedHistogram {
 /// Places for the conditions of stream errors.
 pub const STREAM_ERRORS_MAX: usize = 32;
 
+/// Kinds of refusals by the limits of an address.
+pub const REFUSALS: usize = 3;
+
 /// The counters of one shard. Lives on: one shard; copies of it wherever somebody asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cells {
@@ -110,6 +113,10 @@ pub struct Cells {
     pub turn: Histogram,
     /// HTTP requests answered.
     pub requests: u64,
+    /// Connections that this shard took up.
+    pub accepts: u64,
+    /// Clients refused by the limits of their address, by number of the refusal.
+    pub refusals: [u64; REFUSALS],
 }
 
 #[cfg(test)]

@@ -227,7 +227,10 @@ impl Shard {
             None => None,
             Some(addresses) => match addresses.admit(request.peer.0.ip(), now_ms) {
                 Ok(counted) => Some(Box::new(counted)),
-                Err(_) => return self.refuse_bosh(ring, request.from, Condition::PolicyViolation),
+                Err(refusal) => {
+                    self.cells.refusals[refusal as usize] += 1;
+                    return self.refuse_bosh(ring, request.from, Condition::PolicyViolation);
+                }
             },
         };
         if self.stop_by_ms > 0 || self.http.bosh.places.len() >= SESSIONS_MAX {

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use crate::base::address_limits::Refusal;
 use crate::listeners::report::ServerFacts;
 use crate::listeners::settings::Settings;
 use crate::listeners::status::ShardStatus;
@@ -87,6 +88,30 @@ const PER_CORE: &[(&str, Kind, &str, Read)] = &[
         Kind::Counter,
         "Presences of clients.",
         |s| s.cells.stanzas_in[2],
+    ),
+    (
+        "c2s_element_out_iq_count",
+        Kind::Counter,
+        "IQs handed to clients.",
+        |s| s.cells.stanzas_out[0],
+    ),
+    (
+        "c2s_element_out_message_count",
+        Kind::Counter,
+        "Messages handed to clients.",
+        |s| s.cells.stanzas_out[1],
+    ),
+    (
+        "c2s_element_out_presence_count",
+        Kind::Counter,
+        "Presences handed to clients.",
+        |s| s.cells.stanzas_out[2],
+    ),
+    (
+        "meerkat_core_accepted_total",
+        Kind::Counter,
+        "Connections taken up, by the core that serves them.",
+        |s| s.cells.accepts,
     ),
     (
         "meerkat_received_bytes_total",
@@ -212,6 +237,15 @@ fn reasons(out: &mut Exposition, statuses: &[ShardStatus]) {
     for status in statuses {
         for (reason, count) in &status.ends {
             out.value(&[("core", &status.shard), ("reason", reason)], count);
+        }
+    }
+    let help = "Clients refused by the limits of their address, by kind.";
+    out.family("meerkat_address_refusals_total", Kind::Counter, help);
+    for status in statuses {
+        for (refusal, count) in Refusal::ALL.iter().zip(&status.cells.refusals) {
+            let labels: [(&str, &dyn Display); 2] =
+                [("core", &status.shard), ("reason", &refusal.label())];
+            out.value(&labels, count);
         }
     }
     let help = "PROXY headers refused, by kind.";

@@ -341,7 +341,10 @@ impl Shard {
         }
         match addresses.admit(connection.peer.ip(), now_ms) {
             Ok(counted) => connection.counted = Some(Box::new(counted)),
-            Err(_) => return false,
+            Err(refusal) => {
+                self.cells.refusals[refusal as usize] += 1;
+                return false;
+            }
         }
         true
     }

@@ -86,6 +86,19 @@ def test_it_counts_what_happens(server, scrape, closing):
     assert total(text, "meerkat_connections_ended_total", reason="peer_closed") >= 1
 
 
+def test_refusals_and_accepts(start_server, closing):
+    limited = Listener(options={"max_connections_per_ip": 1})
+    metrics = http_listener(mongoose_prometheus_handler={"path": "/metrics"})
+    server = start_server(listeners=[limited, metrics], accounts={"juliet": "secret"})
+    wire = closing(Wire(server.listeners[0].address))
+    wire.open()
+    assert closing(Wire(server.listeners[0].address)).to_end() == ""
+    text = closing(Http(server.listeners[1].address)).get("/metrics").body
+    assert total(text, "meerkat_address_refusals_total", reason="too_many_per_ip") == 1
+    assert total(text, "meerkat_address_refusals_total", reason="too_fast_per_ip") == 0
+    assert total(text, "meerkat_core_accepted_total") >= 3
+
+
 def test_many_read_it_at_once_on_one_connection(server, closing):
     wire = closing(Http(server.listeners[1].address))
     wire.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
