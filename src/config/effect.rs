@@ -42,7 +42,6 @@ const ONE_STORE: &str = "there is one store, and it keeps rosters as it does";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
-const ANSWERS_ONLY: &str = "nothing but answers is received on connections that we open";
 const OWN_NAME: &str = "the domain itself is always named";
 const EVERY_HOST: &str = "a handler serves the users of every host";
 const TELLS_BY_LENGTH: &str = "the length of compressed answers would tell what is in them";
@@ -63,7 +62,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.*.tls.protocol_options", Nothing(OTHER_LIBRARY)),
     ("listen.s2s", Works),
     ("s2s", Works),
-    ("s2s.outgoing.shaper", Nothing(ANSWERS_ONLY)),
+    ("s2s.outgoing.shaper", Works),
     ("s2s.outgoing.tls.server_name_indication", Nothing(OWN_NAME)),
     ("host_config.s2s.default_policy", Works),
     ("host_config.s2s.host_policy", Works),
@@ -307,6 +306,8 @@ impl Asked {
     }
 
     fn by_listeners(&mut self, config: &Config) {
+        self.shapers
+            .insert(config.s2s.outgoing.shaper.value.clone());
         for listener in &config.listeners {
             if effect_of(&format!("listen.{}", listener.type_name())) != Some(Works) {
                 continue;

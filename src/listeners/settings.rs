@@ -31,7 +31,8 @@ use crate::proto::sasl::Mechanism;
 use crate::route::hosts::Hosts;
 use crate::xml::scan::Limits;
 
-/// Bytes of one element on a connection that we have opened: features and answers, no stanzas.
+/// Bytes of one element on a connection that we have opened, unless stanzas come on it too: features
+/// and answers.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that wait for one server that we have connected to: as for a listener's peers.
 const OUTGOING_BUFFER_BYTES: usize = 4 << 20;
@@ -274,12 +275,12 @@ impl Listener {
     /// What holds for connections that we open to other servers, with the defaults of listeners.
     fn outgoing(config: &Config) -> Self {
         let outgoing = &config.s2s.outgoing;
+        // As for a listener: "infinity" is what a recipient could ever be given.
+        let most = (OUTGOING_BUFFER_BYTES / 2).min(config.runtime.partial_stanza_memory as usize);
         let stanza = outgoing.max_stanza_size.finite();
-        let stanza = stanza.map_or(ANSWER_BYTES_MAX, |bytes| {
-            ANSWER_BYTES_MAX.min(usize::try_from(bytes).unwrap_or(usize::MAX))
-        });
-        let limits = Limits {
-            stanza_bytes_max: stanza,
+        let stanza = stanza.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let limits = |bytes| Limits {
+            stanza_bytes_max: bytes,
             ..Limits::default()
         };
         Self {
@@ -295,13 +296,16 @@ impl Listener {
             tls_required: false,
             proxy: false,
             trusted: Vec::new(),
-            limits_before_login: limits,
-            limits,
+            limits_before_login: limits(ANSWER_BYTES_MAX.min(stanza)),
+            limits: limits(stanza),
             state_timeout_ms: outgoing.state_timeout.finite(),
             hibernate_after_ms: Some(0),
             outbound_buffer: OUTGOING_BUFFER_BYTES,
             backlog: 0,
-            shaper: ShaperChoice::Unlimited,
+            shaper: match outgoing.shaper.value.as_str() {
+                "none" => ShaperChoice::Unlimited,
+                name => ShaperChoice::Named(name.to_owned()),
+            },
             access: String::new(),
             session: false,
             is_s2s: true,

@@ -1,11 +1,9 @@
 //! Streams that other servers have opened to us.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::base::key::Key;
 use crate::config::Who;
-use crate::jid;
 use crate::listeners::c2s::stream_error;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
@@ -13,13 +11,9 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::s2s::Letter;
 use crate::listeners::s2s::links::ASK_MS;
 use crate::listeners::shard::Shard;
-use crate::modules::pipeline::Origin;
-use crate::modules::pipeline::Sender;
-use crate::modules::pipeline::carry;
 use crate::net::ring::Ring;
 use crate::net::tls::Trust;
 use crate::net::tls::names::names_domain;
-use crate::proto::ns;
 use crate::proto::s2s::Found as Element;
 use crate::proto::s2s::Pair;
 use crate::proto::s2s::dialback::Dialback;
@@ -27,12 +21,8 @@ use crate::proto::s2s::dialback::Verdict;
 use crate::proto::s2s::inbound::Inbound;
 use crate::proto::s2s::inbound::Order;
 use crate::proto::s2s::inbound::Terms;
-use crate::proto::stanza::NoStanza;
-use crate::proto::stanza::Stanza;
 use crate::proto::stanza::error::StanzaCondition;
-use crate::proto::stanza::reply;
 use crate::proto::stream::error::StreamCondition;
-use crate::proto::stream::error::StreamError;
 use crate::route::owner;
 use crate::route::services::Known;
 use crate::xml::scan::Found;
@@ -91,6 +81,20 @@ fn item(
         Found::StreamEnd { end } => Err(Next::Ordered(end, Order::Finish)),
         Found::Element { end } => Ok(end),
     }
+}
+
+/// What a peer is told that sends from `remote` to `local` and has not proven that it may.
+fn refusal(inbound: &Inbound, local: &str, remote: &str) -> Option<StreamCondition> {
+    if inbound.proof(local, remote).is_some() {
+        return None;
+    }
+    let known = |pair: &Pair| *pair.remote == *remote;
+    // RFC 6120 section 8.1.2.2: whom it has not proven it may not name.
+    Some(if inbound.proven().iter().any(|(pair, _)| known(pair)) {
+        StreamCondition::ImproperAddressing
+    } else {
+        StreamCondition::InvalidFrom
+    })
 }
 
 impl Shard {
@@ -230,61 +234,10 @@ impl Shard {
         if order != Order::Stanza {
             return Next::Ordered(end, order);
         }
-        match self.incoming_stanza(key, inbound, found) {
+        let refused = |local: &str, remote: &str| refusal(inbound, local, remote);
+        match self.server_stanza(key, found, &refused) {
             Ok(()) => Next::Skip(end),
             Err(error) => Next::Ordered(end, Order::End(error)),
-        }
-    }
-
-    /// A stanza of a peer that has proven something: is this it?
-    fn incoming_stanza(
-        &mut self,
-        key: Key,
-        inbound: &Inbound,
-        found: Element<'_>,
-    ) -> Result<(), StreamError> {
-        let of = |name: &[u8]| -> Option<Cow<'_, str>> {
-            let attribute = found.head.attribute(found.bytes, name)?;
-            Some(attribute.decoded(found.bytes))
-        };
-        let addressing = StreamError::new(StreamCondition::ImproperAddressing);
-        let (Some(from), Some(to)) = (of(b"from"), of(b"to")) else {
-            return Err(addressing);
-        };
-        let from = jid::parse(&from).map_err(|_| addressing)?;
-        let to = jid::parse(&to).map_err(|_| addressing)?;
-        if inbound.proof(&to.domain, &from.domain).is_none() {
-            let known = |pair: &Pair| *pair.remote == *from.domain;
-            // RFC 6120 section 8.1.2.2: whom it has not proven it may not name.
-            let condition = if inbound.proven().iter().any(|(pair, _)| known(pair)) {
-                StreamCondition::ImproperAddressing
-            } else {
-                StreamCondition::InvalidFrom
-            };
-            return Err(StreamError::new(condition));
-        }
-        let full = from.full();
-        let stamp = reply::attribute(&full);
-        let bare = from.bare();
-        match Stanza::read(found.bytes, found.head, found.scope, ns::SERVER) {
-            Ok(stanza) => {
-                self.cells.stanzas_in[stanza.kind.number()] += 1;
-                let sender = Sender {
-                    origin: Origin::Server,
-                    connection: key,
-                    stamp: &stamp,
-                    full: &full,
-                    bare: &bare,
-                    resource: from.resource.as_deref().unwrap_or_default(),
-                };
-                carry(&mut self.scene(), &sender, &stanza);
-                Ok(())
-            }
-            Err(NoStanza::Unsupported) => {
-                Err(StreamError::new(StreamCondition::UnsupportedStanzaType))
-            }
-            // What makes no sense is not passed on; its sender is a server that would have to say so.
-            Err(NoStanza::Malformed) => Ok(()),
         }
     }
 

@@ -2,15 +2,17 @@
 //!
 //! [`incoming`] serves the streams that others open: they stay on the shard that accepted them, and
 //! what they carry was checked against what they have proven. [`outgoing`] opens and uses the
-//! streams to others: each belongs to a link of the shard that owns the other domain ([`links`]), so
+//! streams to others, on which [`heard`] listens: each belongs to a link of the shard that owns the other domain ([`links`]), so
 //! that two entities' stanzas keep their order. Questions about dialback keys travel between the
 //! two as [`Letter`]s, because an incoming stream and the link to its domain may be on different
 //! shards.
 
+mod heard;
 pub mod incoming;
 pub mod links;
 pub mod outgoing;
 pub mod settings;
+mod stanza;
 pub mod status;
 
 use crate::base::key::Key;

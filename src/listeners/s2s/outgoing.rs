@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::base::key::Key;
-use crate::listeners::c2s::stream_error;
+use crate::config::Who;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
@@ -25,21 +25,16 @@ use crate::net::dial::Dialled;
 use crate::net::resolve::Target;
 use crate::net::ring::Ring;
 use crate::proto::ns;
-use crate::proto::s2s::Found as Element;
 use crate::proto::s2s::Pair;
 use crate::proto::s2s::Proof;
 use crate::proto::s2s::dialback::Dialback;
 use crate::proto::s2s::dialback::Verdict;
 use crate::proto::s2s::outbound::Failed;
-use crate::proto::s2s::outbound::Order;
 use crate::proto::s2s::outbound::Outbound;
 use crate::proto::stanza::Stanza;
 use crate::proto::stanza::error::StanzaCondition;
-use crate::proto::stream::error::StreamError;
 use crate::xml::scan::Found;
-use crate::xml::scan::HeaderFound;
 use crate::xml::scan::Limits;
-use crate::xml::scan::Scanner;
 use crate::xml::scan::StreamScope;
 
 /// A stream that lived so long was a success, in milliseconds.
@@ -119,7 +114,7 @@ impl Shard {
         }
     }
 
-    fn reply(&mut self, asked: &Asked, verdict: Verdict) {
+    pub(super) fn reply(&mut self, asked: &Asked, verdict: Verdict) {
         let letter = Letter::Answer {
             connection: asked.connection,
             answer: asked.question.answer(verdict),
@@ -182,7 +177,7 @@ impl Shard {
     }
 
     /// The clock of a stream of ours: steps while it is negotiated, then how long it may be idle.
-    fn outgoing_step(&mut self, key: Key) {
+    pub(super) fn outgoing_step(&mut self, key: Key) {
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get(key) else {
             return;
@@ -351,110 +346,11 @@ impl Shard {
         };
         let mut out = Vec::new();
         let terms = federation.terms(&settings.config.general.language);
-        outbound.secured(&terms, &mut out);
+        outbound.secured(&terms, certified, &mut out);
         self.write_or_cut(key, out);
     }
 
-    /// Handles what the peer of a stream of ours sent; returns how many bytes are done with.
-    pub(in crate::listeners) fn serve_outgoing(
-        &mut self,
-        ring: &mut Ring,
-        key: Key,
-        mut outbound: Box<Outbound>,
-        scanner: &mut Scanner,
-        input: &[u8],
-    ) -> usize {
-        let settings = Rc::clone(&self.settings);
-        let terms = settings.federation.terms(&settings.config.general.language);
-        let mut out = self.desk.pool.take();
-        let mut at = 0;
-        let mut last = Order::Go;
-        let mut answers = Vec::new();
-        while at < input.len() {
-            let Some(connection) = self.desk.slab.get_mut(key) else {
-                return input.len();
-            };
-            let limits = &settings.listener(connection.listener).limits;
-            let rest = input.get(at..).unwrap_or_default();
-            let (end, order) = match next_outgoing(
-                connection,
-                &mut outbound,
-                &terms,
-                (scanner, limits),
-                rest,
-                &mut out,
-            ) {
-                Step::More => break,
-                Step::Skip(end) => (end, Order::Go),
-                Step::Ordered(end, order) => (end, order),
-            };
-            at += end;
-            match order {
-                Order::Go => {}
-                Order::Restart => scanner.reset(),
-                Order::Verified(answer) => answers.push(answer),
-                Order::StartTls
-                | Order::Ready(_)
-                | Order::Waits
-                | Order::Fail(_)
-                | Order::Finish => {
-                    last = order;
-                    break;
-                }
-            }
-        }
-        let name = (
-            self.sessions.hash(&outbound.pair().remote),
-            outbound.pair().clone(),
-        );
-        let Some(connection) = self.desk.slab.get_mut(key) else {
-            return input.len();
-        };
-        connection.held = outbound.awaits();
-        connection.stage = Stage::Outbound(outbound);
-        if !out.is_empty() {
-            self.write_or_cut(key, out);
-            self.outgoing_step(key);
-        }
-        for answer in answers {
-            self.pass_verdict_on(&name, &answer);
-        }
-        self.perform_outgoing(ring, key, &name, last);
-        match self.desk.slab.get(key) {
-            Some(connection) if matches!(connection.stage, Stage::Outbound(_)) => at,
-            Some(_) | None => input.len(),
-        }
-    }
-
-    /// The peer has answered a question: whoever asked is told.
-    fn pass_verdict_on(&mut self, (hash, pair): &Name, answer: &Dialback) {
-        let Some(link) = self.desk.links.get_mut(*hash, &pair.local, &pair.remote) else {
-            return;
-        };
-        let is_it = |asked: &Asked| asked.sent && asked.question.id == answer.id;
-        let Some(place) = link.asked.iter().position(is_it) else {
-            return;
-        };
-        let asked = link.asked.swap_remove(place);
-        self.reply(&asked, answer.verdict.unwrap_or(Verdict::Invalid));
-    }
-
-    fn perform_outgoing(&mut self, ring: &mut Ring, key: Key, name: &Name, order: Order) {
-        let (hash, pair) = name;
-        match order {
-            Order::Go | Order::Restart | Order::Verified(_) => {}
-            Order::StartTls => self.upgrade(ring, key),
-            Order::Waits => {
-                self.outgoing_step(key);
-                self.desk.links.want(*hash, &pair.local, &pair.remote);
-            }
-            Order::Ready(proof) => self.outgoing_ready(key, name, proof),
-            Order::Fail(failed) => self.fail_outgoing(ring, key, failed),
-            Order::Finish => self.end_finished(ring, key),
-        }
-    }
-
-    fn outgoing_ready(&mut self, key: Key, name: &Name, proof: Proof) {
+    pub(super) fn outgoing_ready(&mut self, key: Key, name: &Name, proof: Proof) {
         let (hash, pair) = name;
         let Some(link) = self.desk.links.get_mut(*hash, &pair.local, &pair.remote) else {
             return;
@@ -470,6 +366,14 @@ impl Shard {
         self.write_or_cut(key, queue);
         self.desk.links.want(*hash, &pair.local, &pair.remote);
         self.outgoing_step(key);
+        let settings = Rc::clone(&self.settings);
+        let who = Who {
+            node: "",
+            domain: &pair.remote,
+            resource: "",
+        };
+        let shaper = &settings.listener(settings.outgoing()).shaper;
+        self.shape(key, settings.config.rate(shaper, &pair.local, who));
     }
 
     /// A stream of ours comes to nothing: the peer is told, and the next way is tried.
@@ -608,62 +512,4 @@ fn requeue(queue: &mut Vec<u8>, mut unsent: Vec<u8>) {
     }
     unsent.append(queue);
     *queue = unsent;
-}
-
-enum Step {
-    More,
-    Skip(usize),
-    Ordered(usize, Order),
-}
-
-fn next_outgoing(
-    connection: &mut Connection,
-    outbound: &mut Outbound,
-    terms: &crate::proto::s2s::outbound::Terms<'_>,
-    (scanner, limits): (&mut Scanner, &Limits),
-    input: &[u8],
-    out: &mut Vec<u8>,
-) -> Step {
-    let wrong = |error: StreamError| {
-        let failed = Failed {
-            error: Some(error),
-            ..Failed::timeout("the peer's stream is no XMPP")
-        };
-        Step::Ordered(0, Order::Fail(failed))
-    };
-    let header = outbound.expects_header();
-    let end = if header {
-        // White space behind the element that ended the old stream belongs to that one.
-        let space = input.iter().take_while(|b| b.is_ascii_whitespace()).count();
-        if space > 0 && !scanner.is_midway() {
-            return Step::Skip(space);
-        }
-        match scanner.scan_header(limits, input) {
-            Ok(HeaderFound::More) => return Step::More,
-            Ok(HeaderFound::Header { end }) => {
-                connection.scope = scanner.take_scope(input);
-                end
-            }
-            Err(error) => return wrong(stream_error(error)),
-        }
-    } else {
-        match scanner.scan(limits, &connection.scope, input) {
-            Ok(Found::More) => return Step::More,
-            Ok(Found::Whitespace { end }) => return Step::Skip(end),
-            Ok(Found::StreamEnd { end }) => return Step::Ordered(end, Order::Finish),
-            Ok(Found::Element { end }) => end,
-            Err(error) => return wrong(stream_error(error)),
-        }
-    };
-    let found = Element {
-        bytes: input.get(..end).unwrap_or_default(),
-        head: scanner.head(),
-        scope: &connection.scope,
-    };
-    let order = if header {
-        outbound.header(terms, found, out)
-    } else {
-        outbound.element(terms, found, out)
-    };
-    Step::Ordered(end, order)
 }

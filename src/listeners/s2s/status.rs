@@ -78,6 +78,9 @@ fn list(connection: &Connection, listed: &mut Vec<StreamStatus>) {
             let proof = outbound.ready().map_or("", |proof| proof.label());
             let (local, remote) = (&pair.local, &pair.remote);
             listed.push(status(true, local, remote, outbound.label(), proof));
+            if outbound.goes_both_ways() {
+                listed.push(status(false, local, remote, "ready", "certificate"));
+            }
         }
         Stage::Inbound(inbound) if inbound.proven().is_empty() => {
             let remote = inbound.claims().unwrap_or_default();

@@ -1,8 +1,9 @@
-//! RFC 6120, XEP-0178, XEP-0220: the side of a server-to-server stream that connected.
+//! RFC 6120, XEP-0178, XEP-0220, XEP-0288: the side of a server-to-server stream that connected.
 //!
 //! One pair of domains a stream. The machine negotiates until the peer lets us send for the pair;
 //! the same stream carries questions about keys (`db:verify`), before that and after. Where nobody
-//! has anything to send yet, it stops at the features and waits for [`Outbound::want`].
+//! has anything to send yet, it stops at the features and waits for [`Outbound::want`]. A peer whose
+//! certificate is good for its domain is asked to use the stream for its own stanzas too.
 
 use crate::proto::ns;
 use crate::proto::s2s::Found;
@@ -91,6 +92,9 @@ pub enum Order {
     Waits,
     /// The answer to a question of ours.
     Verified(Dialback),
+    /// An element of a peer that sends on this stream too (XEP-0288): a stanza from its domain to
+    /// ours, or it has no business here.
+    Stanza,
     /// No stream, or none any more.
     Fail(Failed),
     /// The peer has ended the stream in order.
@@ -120,6 +124,8 @@ pub struct Outbound {
     without_external: bool,
     external_refused: bool,
     offers_external: bool,
+    certified: bool,
+    both_ways: bool,
     id: Box<str>,
 }
 
@@ -136,6 +142,8 @@ impl Outbound {
             without_external,
             external_refused: false,
             offers_external: false,
+            certified: false,
+            both_ways: false,
             id: Box::default(),
         }
     }
@@ -194,11 +202,18 @@ impl Outbound {
         header::write(local, Some(remote), None, terms.language, out);
     }
 
-    /// TLS is there: a new stream begins on it.
-    pub fn secured(&mut self, terms: &Terms<'_>, out: &mut Vec<u8>) {
+    /// TLS is there: a new stream begins on it. `certified` where the peer's certificate is good for
+    /// its domain, so that what it sends is that domain's.
+    pub fn secured(&mut self, terms: &Terms<'_>, certified: bool, out: &mut Vec<u8>) {
         self.secured = true;
+        self.certified = certified;
         self.state = State::ExpectHeader;
         self.open(terms, out);
+    }
+
+    /// True where the peer may send stanzas on this stream (XEP-0288).
+    pub fn goes_both_ways(&self) -> bool {
+        self.both_ways && self.ready().is_some()
     }
 
     /// Somebody has something to send.
@@ -276,6 +291,13 @@ impl Outbound {
             return Order::Go;
         }
         self.offers_external = offers_external(&features);
+        let offers_both_ways = features.child("bidi", ns::BIDI_FEATURE).is_some();
+        // SPEC(XEP-0288 2.1): asked for before authentication, and under TLS. Who is not known by a
+        // certificate sends on a stream of its own, whose proof is judged as it always is.
+        if offers_both_ways && self.certified && !self.authenticated {
+            out.extend_from_slice(b"<bidi xmlns='urn:xmpp:bidi'/>");
+            self.both_ways = true;
+        }
         self.settle(terms, out)
     }
 
@@ -336,10 +358,12 @@ impl Outbound {
         fail(StreamCondition::NotAuthorized, "EXTERNAL is not answered")
     }
 
-    /// Answers to our claim and to our questions; nothing else may come on a stream of ours.
+    /// Answers to our claim and to our questions. Nothing else may come on a stream of ours, except
+    /// stanzas where it goes both ways.
     fn answer(&mut self, found: Found<'_>) -> Order {
         let dialback = match Dialback::read(found) {
             Ok(Some(dialback)) => dialback,
+            Ok(None) if self.goes_both_ways() => return Order::Stanza,
             Ok(None) => {
                 let why = "nothing but answers may be sent on this stream";
                 return fail(StreamCondition::NotAuthorized, why);

@@ -151,7 +151,7 @@ fn outgoing(flags: u8, input: &[u8]) {
         match order {
             outbound::Order::StartTls => {
                 secured = true;
-                machine.secured(&terms, &mut out);
+                machine.secured(&terms, true, &mut out);
                 scanner.reset();
             }
             outbound::Order::Restart => scanner.reset(),
@@ -160,6 +160,9 @@ fn outgoing(flags: u8, input: &[u8]) {
             }
             outbound::Order::Verified(answer) => {
                 assert!(machine.may_ask() && *answer.from == *HONEST && *answer.to == *"here.example");
+            }
+            outbound::Order::Stanza => {
+                assert!(secured && machine.goes_both_ways(), "a stanza out of turn");
             }
             outbound::Order::Go => {}
             outbound::Order::Waits => machine.want(&terms, &mut out),

@@ -136,7 +136,7 @@ SECRET = "a secret of components"
 class FarProsody(Process):
     """Prosody for `domain`; `proof`: "dialback" or "certificate"."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", direct=False):
+    def __init__(self, folder, domain, dns, authority, accounts, proof="dialback", direct=False, modules=()):
         super().__init__(folder, f"prosody-{domain}")
         self.domain = domain
         self.dns = dns
@@ -157,7 +157,7 @@ class FarProsody(Process):
                 level=LEVEL,
                 address=self.address,
                 direct=self.direct,
-                modules=', "dialback"' if proof == "dialback" else "",
+                modules="".join(f', "{name}"' for name in [*modules, *(["dialback"] if proof == "dialback" else [])]),
                 c2s=c2s,
                 components=components,
                 secret=SECRET,

@@ -11,16 +11,19 @@ ACCOUNTS = {"romeo": "secret", "juliet": "secret"}
 
 @pytest.fixture
 def federation(folder):
-    """federation(kind, proof, …) -> meerkat for NEAR and another server for FAR, both serving."""
+    """federation(kind, proof, …) -> meerkat for NEAR and another server for FAR, both serving.
+
+    `modules`: further modules of the other one.
+    """
     dns = Dns()
     authority = Authority(folder)
     started = []
 
-    def start(kind, proof="dialback", direct=False, **near):
+    def start(kind, proof="dialback", direct=False, modules=(), **near):
         homes = [folder / "near", folder / "far"]
         for home in homes:
             home.mkdir()
-        far = KINDS[kind](homes[1], FAR, dns, authority, ACCOUNTS, proof, direct)
+        far = KINDS[kind](homes[1], FAR, dns, authority, ACCOUNTS, proof, direct, **({"modules": modules} if modules else {}))
         meerkat = NearMeerkat(homes[0], NEAR, dns, authority, ACCOUNTS, proof=proof, direct=direct, **near)
         started.extend([far, meerkat])
         return meerkat.serve(), far.serve()

@@ -71,7 +71,7 @@ fn certificate() {
     let (order, _) = scene.element("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
     assert_eq!(order, Order::StartTls);
     scene.act(|machine, terms, out| {
-        machine.secured(terms, out);
+        machine.secured(terms, false, out);
         Order::Go
     });
     scene.header();
@@ -155,4 +155,53 @@ fn failures() {
         scene.element("<stream:features/>");
         assert_eq!(why(&scene.element(xml).0), condition, "{xml}");
     }
+}
+
+const BOTH_WAYS: &str = "<stream:features><bidi xmlns='urn:xmpp:features:bidi'/>\
+     <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism>\
+     </mechanisms></stream:features>";
+
+/// A stream with TLS to a peer that offers XEP-0288; as far as what is written after its features.
+fn offered(certified: bool) -> (Scene, String) {
+    let mut scene = Scene::new(false, true);
+    scene.act(|machine, terms, out| {
+        machine.secured(terms, certified, out);
+        Order::Go
+    });
+    scene.header();
+    let (_, written) = scene.element(BOTH_WAYS);
+    (scene, written)
+}
+
+#[test]
+fn a_certified_peer_is_asked_to_send_on_our_stream() {
+    let (mut scene, written) = offered(true);
+    assert!(
+        written.starts_with("<bidi xmlns='urn:xmpp:bidi'/><auth "),
+        "{written}"
+    );
+    assert!(!scene.machine.goes_both_ways());
+    scene.element("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    scene.header();
+    let (order, written) = scene.element(BOTH_WAYS);
+    assert_eq!(order, Order::Ready(Proof::Certificate));
+    assert_eq!(written, "", "asked for once, before authentication");
+    assert!(scene.machine.goes_both_ways());
+    let (order, _) = scene.element("<message from='x@far.example' to='y@a.example'/>");
+    assert_eq!(order, Order::Stanza);
+}
+
+#[test]
+fn nobody_else_sends_on_our_stream() {
+    let (mut scene, written) = offered(false);
+    assert!(!written.contains("bidi"), "{written}");
+    scene.element("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    scene.header();
+    scene.element(BOTH_WAYS);
+    let (order, _) = scene.element("<message from='x@far.example' to='y@a.example'/>");
+    assert!(matches!(order, Order::Fail(_)), "{order:?}");
+    // Nor before we are let in.
+    let (mut scene, _) = offered(true);
+    let (order, _) = scene.element("<message from='x@far.example' to='y@a.example'/>");
+    assert!(matches!(order, Order::Fail(_)), "{order:?}");
 }

@@ -1,0 +1,77 @@
+"""XEP-0288 with Prosody's mod_s2s_bidi: its users' stanzas come on the stream that we have opened."""
+
+import asyncio
+import time
+
+import pytest
+
+from harness.federation import FAR, NEAR
+
+SECONDS = 20
+STANZAS = 300
+# Bytes a second.
+RATE = 20_000
+
+
+@pytest.mark.timeout(60)
+async def test_one_stream_carries_both_directions(federation, connect):
+    near, far = federation("prosody", "certificate", modules=["s2s_bidi"])
+    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
+    romeo.say(juliet.boundjid.full, "first")
+    assert (await juliet.next_message(SECONDS))["body"] == "first"
+    for number in range(STANZAS):
+        juliet.say(romeo.boundjid.full, str(number))
+        romeo.say(juliet.boundjid.full, str(number))
+    for client in (romeo, juliet):
+        bodies = [(await client.next_message(SECONDS))["body"] for _ in range(STANZAS)]
+        assert bodies == [str(number) for number in range(STANZAS)]
+    for client, other in ((romeo, FAR), (juliet, NEAR)):
+        client.register_plugin("xep_0199")
+        assert await client.plugin["xep_0199"].ping(other, timeout=SECONDS) < SECONDS
+    # A stanza larger than any answer of a negotiation.
+    juliet.say(romeo.boundjid.full, "x" * 200_000)
+    assert len((await romeo.next_message(SECONDS))["body"]) == 200_000
+    streams = await asyncio.to_thread(near.streams)
+    assert len({stream["peer"] for stream in streams}) == 1, streams
+    ready = {(stream["outgoing"], stream["proof"]) for stream in streams}
+    assert ready == {(True, "certificate"), (False, "certificate")}
+    assert (await asyncio.to_thread(near.status))["listeners"][1]["accepted"] == 0
+    # It ends with its peer, and the next conversation has another.
+    far.kill()
+    romeo.say(f"juliet@{FAR}", "meanwhile")
+    assert (await romeo.next_message(SECONDS))["type"] == "error"
+    far.serve()
+    juliet = await connect(far, "juliet", "secret")
+    juliet.say(romeo.boundjid.full, "again")
+    assert (await romeo.next_message(SECONDS))["body"] == "again"
+
+
+@pytest.mark.timeout(60)
+async def test_without_a_good_certificate_there_are_two_streams(federation, connect):
+    near, far = federation("prosody", "dialback", modules=["s2s_bidi"])
+    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
+    romeo.say(juliet.boundjid.full, "But soft!")
+    assert (await juliet.next_message(SECONDS))["body"] == "But soft!"
+    juliet.say(romeo.boundjid.full, "Ay me!")
+    assert (await romeo.next_message(SECONDS))["body"] == "Ay me!"
+    streams = await asyncio.to_thread(near.streams)
+    assert len({stream["peer"] for stream in streams}) == 2, streams
+
+
+@pytest.mark.timeout(60)
+async def test_what_comes_back_is_paced(federation, connect):
+    """`outgoing.shaper`: so many bytes a second are read of what the peer sends on our stream."""
+    near, far = federation(
+        "prosody", "certificate", modules=["s2s_bidi"], s2s={"outgoing.shaper": "slow"},
+        rules=f"[shaper.slow]\nmax_rate = {RATE}\n",
+    )
+    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
+    romeo.say(juliet.boundjid.full, "first")
+    await juliet.next_message(SECONDS)
+    began = time.monotonic()
+    for _ in range(4):
+        juliet.say(romeo.boundjid.full, "x" * RATE)
+    for _ in range(4):
+        await romeo.next_message(SECONDS)
+    # The first second's worth is there at once.
+    assert time.monotonic() - began > 2
