@@ -93,8 +93,8 @@ fn together(scripts: &[Script]) -> Vec<String> {
         .flat_map(|script| script.hosts.clone())
         .collect();
     let first = &scripts[0];
-    let service = first.service.as_ref();
-    let site = match Site::start(&hosts, &first.sections, &first.listener, service) {
+    let others = (first.service.as_ref(), first.s2s.as_ref());
+    let site = match Site::start(&hosts, &first.sections, &first.listener, others) {
         Ok(site) => site,
         Err(what) => return vec![format!("{}: the server does not start: {what}", first.name)],
     };
@@ -186,7 +186,12 @@ fn what_is_wrong_is_found() {
         .iter()
         .flat_map(|script| script.hosts.clone())
         .collect();
-    let site = Site::start(&hosts, &scripts[0].sections, &scripts[0].listener, None);
+    let site = Site::start(
+        &hosts,
+        &scripts[0].sections,
+        &scripts[0].listener,
+        (None, None),
+    );
     let mut site = site.expect("the server starts");
     // What is expected here never comes.
     site.patience = Duration::from_millis(500);

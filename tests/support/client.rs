@@ -14,6 +14,7 @@ use super::site::PASSWORD;
 use super::tree::CLIENT;
 use super::tree::COMPONENT;
 use super::tree::Item;
+use super::tree::SERVER;
 use super::tree::STREAMS;
 use super::tree::StreamReader;
 use super::tree::Tree;
@@ -66,6 +67,11 @@ impl Client {
     /// It is a component from now on.
     pub(crate) fn become_component(&mut self) {
         self.content = COMPONENT;
+    }
+
+    /// It is another server from now on.
+    pub(crate) fn become_server(&mut self) {
+        self.content = SERVER;
     }
 
     /// The namespace of its stream.

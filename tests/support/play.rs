@@ -74,6 +74,7 @@ impl Stage<'_> {
             ["opens"] => self.open(&line.actor).map(drop),
             ["opens", "to", "serve"] => self.open_to_serve(&line.actor).map(drop),
             ["opens", "to", "serve", "over", "TLS"] => self.open_to_serve(&line.actor)?.handshake(),
+            ["opens", "to", "federate"] => self.open_to_federate(&line.actor),
             ["serves", name] => self.serve(&line.actor, name, ""),
             ["serves", name, "everywhere"] => self.serve(&line.actor, name, "is_subdomain='true'"),
             ["wants", name] => self.want(&line.actor, name, "").map(drop),
@@ -115,6 +116,14 @@ impl Stage<'_> {
         client.become_component();
         self.clients.insert(actor.to_owned(), client);
         self.client(actor)
+    }
+
+    fn open_to_federate(&mut self, actor: &str) -> Result<(), String> {
+        let address = self.site.s2s.ok_or("the server takes no servers")?;
+        let mut client = Client::open(address, self.site.patience, self.host)?;
+        client.become_server();
+        self.clients.insert(actor.to_owned(), client);
+        Ok(())
     }
 
     /// The stream of a component, as far as its header; a connection where there is none.

@@ -22,6 +22,8 @@ pub(crate) struct Script {
     pub(crate) listener: Table,
     /// Merged into its listener for components; None: it has none.
     pub(crate) service: Option<Table>,
+    /// Merged into its listener for servers; None: it has none.
+    pub(crate) s2s: Option<Table>,
     /// True where the server is stopped or otherwise not to be shared.
     pub(crate) alone: bool,
     /// The served domains.
@@ -59,6 +61,7 @@ impl Script {
             sections: Table::new(),
             listener: Table::new(),
             service: None,
+            s2s: None,
             alone: false,
             hosts,
             lines: Vec::new(),
@@ -90,6 +93,9 @@ impl Script {
         if let Some(option) = line.strip_prefix("with service ") {
             return add_option(self.service.get_or_insert_default(), option);
         }
+        if let Some(option) = line.strip_prefix("with s2s ") {
+            return add_option(self.s2s.get_or_insert_default(), option);
+        }
         if let Some(option) = line.strip_prefix("with server ") {
             return add_option(&mut self.sections, option);
         }
@@ -114,7 +120,9 @@ impl Script {
     pub(crate) fn key(&self) -> String {
         let own = if self.alone { &*self.name } else { "" };
         let service = self.service.as_ref().map(Table::to_string);
-        format!("{own}\n{}\n{}\n{service:?}", self.sections, self.listener)
+        let s2s = self.s2s.as_ref().map(Table::to_string);
+        let (sections, listener) = (&self.sections, &self.listener);
+        format!("{own}\n{sections}\n{listener}\n{service:?}\n{s2s:?}")
     }
 }
 

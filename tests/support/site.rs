@@ -37,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     /// Where its components connect, if it takes any.
     pub(crate) service: Option<SocketAddr>,
+    /// Where other servers connect, if it takes any.
+    pub(crate) s2s: Option<SocketAddr>,
     /// How long they wait for it.
     pub(crate) patience: Duration,
     server: Mutex<Option<Server>>,
@@ -54,19 +56,19 @@ impl config::Files for OnDisk {
 
 impl Site {
     /// Starts a server for `hosts`. `sections` is merged into the configuration, `listener` into
-    /// its only listener for clients, `service` into that for components.
+    /// its only listener for clients, `service` and `s2s` into those for components and servers.
     pub(crate) fn start(
         hosts: &[String],
         sections: &Table,
         listener: &Table,
-        service: Option<&Table>,
+        (service, s2s): (Option<&Table>, Option<&Table>),
     ) -> Result<Self, String> {
         let number = SITES.fetch_add(1, Ordering::Relaxed);
         let name = format!("meerkat-site-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         // A folder that an earlier process of this number left behind.
         let _ = fs::remove_dir_all(&folder);
-        let listeners = (listener, service);
+        let listeners = (listener, service, s2s);
         let text = configuration(&folder.display().to_string(), hosts, sections, listeners);
         let config = config::decode(&text, "dialogue.toml", &OnDisk)
             .map_err(|errors| format!("{errors}\n{text}"))?;
@@ -78,11 +80,12 @@ impl Site {
             let found = addresses.iter().find(|(path, _)| path.starts_with(kind));
             found.map(|(_, address)| *address)
         };
-        let (address, service) = (of("listen.c2s"), of("listen.service"));
+        let (address, service, s2s) = (of("listen.c2s"), of("listen.service"), of("listen.s2s"));
         Ok(Self {
             folder,
             address: address.ok_or("the server has no listener")?,
             service,
+            s2s,
             patience: PATIENCE,
             server: Mutex::new(Some(server)),
             stopping: Mutex::new(None),
@@ -126,7 +129,7 @@ fn configuration(
     folder: &str,
     hosts: &[String],
     sections: &Table,
-    (listener, service): (&Table, Option<&Table>),
+    (listener, service, s2s): (&Table, Option<&Table>, Option<&Table>),
 ) -> String {
     let base = format!(
         "general.default_server_domain = '{}'\n\
@@ -152,6 +155,10 @@ fn configuration(
         let base = format!("password = '{PASSWORD}'\n");
         let components = entry(&base, folder, service);
         listeners.insert("service".to_owned(), Value::Array(vec![components]));
+    }
+    if let Some(s2s) = s2s {
+        let servers = entry("", folder, s2s);
+        listeners.insert("s2s".to_owned(), Value::Array(vec![servers]));
     }
     let listen = Value::Table(listeners);
     merge(

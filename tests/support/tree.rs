@@ -16,6 +16,8 @@ use rxml::error::EndOrError;
 pub(crate) const STREAMS: &str = "http://etherx.jabber.org/streams";
 /// RFC 6120: client streams.
 pub(crate) const CLIENT: &str = "jabber:client";
+/// RFC 6120: streams between servers.
+pub(crate) const SERVER: &str = "jabber:server";
 /// XEP-0114: streams of components.
 pub(crate) const COMPONENT: &str = "jabber:component:accept";
 
