@@ -111,6 +111,10 @@ fn service_records_lead_to_a_server() {
     let dialled = dialled.expect("a connection");
     assert_eq!(dialled.peer, SocketAddr::from(([127, 0, 0, 1], port)));
     assert!(!dialled.direct_tls && dialled.rest.is_empty());
+    // Half-open: what the other end does not acknowledge, and what is asked of it where nothing is sent.
+    let socket = SockRef::from(&dialled.socket);
+    assert_eq!(socket.tcp_user_timeout().expect("told"), Some(UNACKED_MAX));
+    assert!(socket.keepalive().expect("told"));
 }
 
 #[test]
