@@ -38,7 +38,8 @@ class Dns:
         # ejabberd asks the system for addresses, which knows no other name of ours.
         target = "localhost" if address == "127.0.0.1" else f"xmpp.{domain}"
         self.names[target] = [address]
-        self.services[f"_xmpp-server._tcp.{domain}"] = [(0, 5, port, target)]
+        # Both of one priority would be a choice by chance.
+        self.services[f"_xmpp-server._tcp.{domain}"] = [(1 if direct else 0, 5, port, target)]
         if direct:
             self.services[f"_xmpps-server._tcp.{domain}"] = [(0, 5, direct, target)]
 
