@@ -71,6 +71,7 @@ impl Shard {
             self.run_resumed(&mut ring);
             self.run_links(&mut ring);
             self.run_bosh(&mut ring);
+            self.run_pulse();
             self.run_movers();
             self.run_timers(&mut ring);
             self.run_drain(&mut ring);
@@ -173,6 +174,7 @@ impl Shard {
         let due_ms = accepts
             .chain(self.wheel.next_deadline())
             .chain(self.desk.links.next_due_ms())
+            .chain(self.http.pulse.due_ms())
             .chain(self.drain_due_ms())
             .min()?;
         Some(Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)))

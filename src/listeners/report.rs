@@ -105,6 +105,7 @@ fn shard(status: &ShardStatus) -> Value {
     json!({
         "shard": status.shard,
         "connections": status.connections,
+        "accepted": status.tallies.iter().map(|tally| tally.accepted).sum::<u64>(),
         "sessions": status.sessions,
         "stanzas": status.stanzas(),
         "stanzas_out": cells.stanzas_out.iter().sum::<u64>(),

@@ -13,6 +13,7 @@ use crate::base::address_pauses::AddressPauses;
 use crate::config::Cidr;
 use crate::config::Config;
 use crate::config::Modules;
+use crate::config::Secret;
 use crate::config::listen::Common;
 use crate::config::listen::Http;
 use crate::config::listen::Listener as Configured;
@@ -20,6 +21,7 @@ use crate::config::listen::ListenerKind;
 use crate::config::listen::ShaperChoice;
 use crate::config::listen::TlsMode;
 use crate::listeners::components::Components;
+use crate::listeners::http::dashboard::login::Login;
 use crate::listeners::http::sites::Sites;
 use crate::listeners::s2s::settings::Federation;
 use crate::modules::caps;
@@ -99,6 +101,8 @@ pub struct Listener {
     pub http: bool,
     /// What they may ask for.
     pub sites: Sites,
+    /// Logins of its dashboards.
+    pub dashboards: Vec<Login>,
     /// The http listener that this one is a handler of: its connections came in there.
     pub handler_of: Option<u16>,
     /// Time between two pings of ours on a WebSocket, in milliseconds.
@@ -311,6 +315,7 @@ impl Listener {
             is_s2s: true,
             http: false,
             sites: Sites::default(),
+            dashboards: Vec::new(),
             handler_of: None,
             ping_ms: None,
             silence_ms: None,
@@ -377,6 +382,7 @@ impl Listener {
             session,
             http,
             sites: Sites::default(),
+            dashboards: Vec::new(),
             handler_of: None,
             ping_ms: None,
             silence_ms: None,
@@ -433,7 +439,23 @@ fn add_handlers(
     let sites = Sites::new(http, find);
     if let Some(listener) = listeners.get_mut(number) {
         listener.sites = sites;
+        listener.dashboards = dashboards(http);
     }
+}
+
+/// The logins of an http listener's dashboards, under keys of this process.
+fn dashboards(http: &Http) -> Vec<Login> {
+    let dashboards = http.handlers.meerkat_dashboard.iter();
+    dashboards
+        .map(|dashboard| {
+            let mut random = [0; 32];
+            aws_lc_rs::rand::fill(&mut random).expect("the kernel's random numbers do not fail");
+            let password = dashboard.password.as_ref().map(Secret::expose);
+            let password = password.expect("the check or the start found one");
+            let credentials = (dashboard.username.value.as_str(), password);
+            Login::new(&dashboard.path.value, credentials, &random)
+        })
+        .collect()
 }
 
 impl Listener {

@@ -11,6 +11,7 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::shard::Shard;
 use crate::metrics::Cells;
+use crate::net::accept::Tally;
 use crate::net::ring::Ring;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
@@ -64,6 +65,8 @@ pub struct ShardStatus {
     pub sessions: usize,
     /// Connections by listener number.
     pub by_listener: Vec<usize>,
+    /// What this core's acceptors have counted, by listener number; 0 where it accepts for none.
+    pub tallies: Vec<Tally>,
     /// Days until the certificate of each listener expires, as it is read now.
     pub certificate_days: Vec<Option<i64>>,
     /// Names of components whose connections are here.
@@ -154,6 +157,7 @@ impl Shard {
             users: self.sessions.users_len(),
             sessions: self.sessions.sessions(),
             by_listener,
+            tallies: self.tallies(),
             certificate_days: self
                 .tls
                 .iter()
@@ -174,6 +178,16 @@ impl Shard {
             hibernated: self.hibernated(),
             cells,
         }
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        let mut tallies = vec![Tally::default(); self.settings.listeners().len()];
+        for acceptor in &self.acceptors {
+            if let Some(tally) = tallies.get_mut(usize::from(acceptor.number())) {
+                *tally = acceptor.tally();
+            }
+        }
+        tallies
     }
 
     fn hibernated(&self) -> usize {

@@ -46,6 +46,7 @@ pub struct Acceptor {
     open: bool,
     /// Nothing is asked for because the listener is full; whoever ends has to say so.
     blocked: bool,
+    tally: Tally,
 }
 
 /// Splits `total` accepts over `cores`: the remainder goes to the first cores, and cores that get
@@ -57,6 +58,17 @@ pub fn split(total: u32, cores: usize) -> Vec<u32> {
         .filter(|share| *share > 0)
         .map(|share| share.min(ACCEPTS_PER_CORE_MAX))
         .collect()
+}
+
+/// What an acceptor has counted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// Connections that were let in.
+    pub accepted: u64,
+    /// Times that accepting paused because the listener's connections were all taken.
+    pub full: u64,
+    /// Times that it paused because of the listener's rate.
+    pub paced: u64,
 }
 
 impl Acceptor {
@@ -73,7 +85,13 @@ impl Acceptor {
             inherited: false,
             open: true,
             blocked: false,
+            tally: Tally::default(),
         }
+    }
+
+    /// What it has counted.
+    pub fn tally(&self) -> Tally {
+        self.tally
     }
 
     /// Marks a socket that another process opened and may serve after us.
@@ -97,6 +115,7 @@ impl Acceptor {
         let blocked = wanted == 0 && self.outstanding == 0;
         if blocked != self.blocked {
             self.blocked = blocked;
+            self.tally.full += u64::from(blocked);
             self.gate.note_waiting(blocked);
         }
         while self.outstanding < wanted {
@@ -139,10 +158,14 @@ impl Acceptor {
         match self.gate.admit(now_ms) {
             Admission::Granted => {
                 self.gate.note_waiting(false);
+                self.tally.accepted += 1;
                 self.waiting.pop_front()
             }
             Admission::Later(when_ms) => {
-                self.paused_until_ms = self.paused_until_ms.max(when_ms);
+                if self.paused_until_ms < when_ms {
+                    self.paused_until_ms = when_ms;
+                    self.tally.paced += 1;
+                }
                 None
             }
             Admission::Full => None,

@@ -29,36 +29,55 @@ pub(super) fn read(
 ) -> Result<Vec<MadeSecret>, Failure> {
     let mut made = Vec::new();
     for listener in listeners {
-        let ListenerKind::Service(service) = &mut listener.kind else {
-            continue;
-        };
-        // A password in the table goes before its file.
-        let Some(file) = &service.password_file else {
-            continue;
-        };
-        if service.password.is_some() {
-            continue;
-        }
-        let failed =
-            |reason: String| Failure::new(format!("{}.password_file: {reason}", listener.path));
-        let located = loaded.locate(&file.value);
-        let secret = match std::fs::read_to_string(&located) {
-            Ok(text) => text.trim().to_owned(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let secret = first_start::secret(Path::new(&file.value));
-                let secret = secret.map_err(|error| failed(error.to_string()))?;
-                made.push(MadeSecret {
-                    file: PathBuf::from(&file.value),
-                    listener: listener.path.clone(),
-                });
-                secret
+        let path = listener.path.clone();
+        match &mut listener.kind {
+            ListenerKind::Service(service) => {
+                let file = service.password_file.as_ref().map(|file| &*file.value);
+                read_one(loaded, &path, file, &mut service.password, &mut made)?;
             }
-            Err(error) => return Err(failed(format!("{}: {error}", located.display()))),
-        };
-        if secret.is_empty() {
-            return Err(failed(format!("{} is empty", located.display())));
+            ListenerKind::Http(http) => {
+                let dashboards = http.handlers.meerkat_dashboard.iter_mut().enumerate();
+                for (place, dashboard) in dashboards {
+                    let path = format!("{path}.handlers.meerkat_dashboard[{place}]");
+                    let file = dashboard.password_file.as_ref().map(|file| &*file.value);
+                    read_one(loaded, &path, file, &mut dashboard.password, &mut made)?;
+                }
+            }
+            ListenerKind::C2s(_) | ListenerKind::S2s(_) => {}
         }
-        service.password = Some(Secret::new(secret));
     }
     Ok(made)
+}
+
+/// A password in the table goes before its file.
+fn read_one(
+    loaded: &Loaded,
+    path: &str,
+    file: Option<&str>,
+    password: &mut Option<Secret>,
+    made: &mut Vec<MadeSecret>,
+) -> Result<(), Failure> {
+    let Some(file) = file.filter(|_| password.is_none()) else {
+        return Ok(());
+    };
+    let failed = |reason: String| Failure::new(format!("{path}.password_file: {reason}"));
+    let located = loaded.locate(file);
+    let secret = match std::fs::read_to_string(&located) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let secret = first_start::secret(Path::new(file));
+            let secret = secret.map_err(|error| failed(error.to_string()))?;
+            made.push(MadeSecret {
+                file: PathBuf::from(file),
+                listener: path.to_owned(),
+            });
+            secret
+        }
+        Err(error) => return Err(failed(format!("{}: {error}", located.display()))),
+    };
+    if secret.is_empty() {
+        return Err(failed(format!("{} is empty", located.display())));
+    }
+    *password = Some(Secret::new(secret));
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! `[[listen.http]]`: BOSH, WebSocket, metrics and APIs.
 
+use std::net::IpAddr;
+
 use super::address::Everywhere;
+use super::service::check_secret_file;
 use super::tls;
 use super::tls::Tls;
 use crate::config::check::Check;
@@ -13,6 +16,7 @@ use crate::config::option::Schema;
 use crate::config::option::Unwritten;
 use crate::config::option::choices;
 use crate::config::option::options;
+use crate::config::runtime::Runtime;
 use crate::config::source::Place;
 use crate::config::source::Sited;
 use crate::config::values::Bound;
@@ -69,6 +73,10 @@ options! {
         /// Metrics in the Prometheus text format.
         mongoose_prometheus_handler: Vec<Prometheus> =
             Kind::List(&Kind::Section(&Prometheus::SCHEMA), Repeats::Allowed), Unwritten::Empty;
+        /// A page with live figures and sessions, behind a login.
+        meerkat_dashboard: Vec<Dashboard> =
+            Kind::List(&Kind::Section(&Dashboard::SCHEMA), Repeats::Allowed), Unwritten::Empty,
+            ours();
         /// GraphQL API.
         mongoose_graphql_handler: Vec<GraphQl> =
             Kind::List(&Kind::Section(&GraphQl::SCHEMA), Repeats::Allowed), Unwritten::Empty;
@@ -118,6 +126,23 @@ options! {
         host: Sited<String> = Kind::Name, Unwritten::Required;
         /// Path in the request.
         path: Sited<String> = PATH, Unwritten::Required;
+    }
+}
+
+options! {
+    /// A dashboard.
+    Dashboard {
+        /// Host name in the request, "_" for any. The most specific host wins.
+        host: Sited<String> = Kind::Name, Unwritten::Required;
+        /// Path in the request; the page and what it asks for lie below it.
+        path: Sited<String> = PATH, Unwritten::Required;
+        /// Name that its login asks for.
+        username: Sited<String> = Kind::Name, Unwritten::Required;
+        /// Password that its login asks for. Mandatory without `password_file`.
+        password: Option<Secret> = Kind::Name, Unwritten::Unset("see `password_file`");
+        /// File that holds the password instead. One below `data_dir` that does not exist is made at
+        /// the first start, with a random password.
+        password_file: Option<Sited<String>> = Kind::Name, Unwritten::Unset("none");
     }
 }
 
@@ -206,8 +231,17 @@ const PATH: Kind = Kind::Checked(Rule {
 
 impl Http {
     /// Logins that are whole, and places that are not taken twice.
-    pub(crate) fn check(&self, check: &mut Check<'_>, listener: &Place) {
+    pub(crate) fn check(
+        &self,
+        check: &mut Check<'_>,
+        listener: &Place,
+        address: IpAddr,
+        runtime: &Runtime,
+    ) {
         let handlers = &self.handlers;
+        for dashboard in &handlers.meerkat_dashboard {
+            dashboard.check(check, self.tls.is_some() || address.is_loopback(), runtime);
+        }
         for api in &handlers.mongoose_graphql_handler {
             check_login(check, api.username.as_ref(), api.password.as_ref());
         }
@@ -232,6 +266,29 @@ impl Http {
     }
 }
 
+impl Dashboard {
+    /// Its password is somewhere, and nobody on the way can read it.
+    fn check(&self, check: &mut Check<'_>, is_private: bool, runtime: &Runtime) {
+        if !is_private {
+            let accepted = "expected `tls` on the listener, or a loopback `ip_address`";
+            let text = "its login would be sent in clear over the network";
+            check.error(&self.path.place, text, accepted);
+        }
+        match (&self.password, &self.password_file) {
+            (None, None) => {
+                let accepted = "expected `password` or `password_file` beside it";
+                check.error(&self.username.place, "has no password", accepted);
+            }
+            (Some(_), Some(file)) => {
+                let text = "has no effect: there is a `password` too";
+                check.notice(Level::NoEffect, &file.place, text);
+            }
+            (None, Some(file)) => check_secret_file(check, file, runtime),
+            (Some(_), None) => {}
+        }
+    }
+}
+
 impl Handlers {
     /// Host and path of every handler.
     fn places(&self) -> impl Iterator<Item = (&Sited<String>, &Sited<String>)> {
@@ -247,6 +304,7 @@ impl Handlers {
             .mongoose_prometheus_handler
             .iter()
             .map(|h| (&h.host, &h.path));
+        let dashboard = self.meerkat_dashboard.iter().map(|h| (&h.host, &h.path));
         let graphql = self
             .mongoose_graphql_handler
             .iter()
@@ -255,6 +313,7 @@ impl Handlers {
         let client = self.mongoose_client_api.iter().map(|h| (&h.host, &h.path));
         bosh.chain(websocket)
             .chain(prometheus)
+            .chain(dashboard)
             .chain(graphql)
             .chain(admin)
             .chain(client)

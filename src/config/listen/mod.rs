@@ -283,7 +283,9 @@ fn check_one(check: &mut Check<'_>, listener: &Listener, runtime: &Runtime) {
         tls.check(check, runtime);
     }
     match &listener.kind {
-        ListenerKind::Http(http) => http.check(check, &listener.place),
+        ListenerKind::Http(http) => {
+            http.check(check, &listener.place, common.address.ip(), runtime)
+        }
         ListenerKind::Service(service) => service.check(check, runtime),
         ListenerKind::C2s(_) | ListenerKind::S2s(_) => {}
     }

@@ -91,17 +91,22 @@ impl Service {
         else {
             return;
         };
-        match check.files.read(&file.value) {
-            Ok(bytes) if !bytes.trim_ascii().is_empty() => {}
-            Err(error) if error.kind() == ErrorKind::NotFound && runtime.holds(&file.value) => {}
-            Ok(_) => {
-                let accepted = "expected a file whose text is the secret";
-                check.error(&file.place, "is empty", accepted);
-            }
-            Err(reason) => {
-                let accepted = "expected a file that can be read, or one below `data_dir`";
-                check.error(&file.place, format!("cannot be read: {reason}"), accepted);
-            }
+        check_secret_file(check, file, runtime);
+    }
+}
+
+/// The file of a secret is there, or is to be made.
+pub(super) fn check_secret_file(check: &mut Check<'_>, file: &Sited<String>, runtime: &Runtime) {
+    match check.files.read(&file.value) {
+        Ok(bytes) if !bytes.trim_ascii().is_empty() => {}
+        Err(error) if error.kind() == ErrorKind::NotFound && runtime.holds(&file.value) => {}
+        Ok(_) => {
+            let accepted = "expected a file whose text is the secret";
+            check.error(&file.place, "is empty", accepted);
+        }
+        Err(reason) => {
+            let accepted = "expected a file that can be read, or one below `data_dir`";
+            check.error(&file.place, format!("cannot be read: {reason}"), accepted);
         }
     }
 }

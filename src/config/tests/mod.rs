@@ -95,6 +95,8 @@ const MISTAKES: &[Mistake] = &[
     // HTTP.
     ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mod_bosch]]", (3, 24), "listen.http[0].handlers.mod_bosch", &["`mod_bosh`", "known here: mongoose_bosh_handler, "]),
     ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mod_bosh]]\nhost = '_'\npath = 'x'", (5, 8), "listen.http[0].handlers.mod_bosh[0].path", &["begin with \"/\""]),
+    ("[[listen.http]]\nport = 1\n[[listen.http.handlers.meerkat_dashboard]]\nhost = '_'\npath = '/d'\nusername = 'a'\npassword = 'p'", (5, 8), "listen.http[0].handlers.meerkat_dashboard[0].path", &["sent in clear", "loopback"]),
+    ("[[listen.http]]\nport = 1\nip_address = '::1'\n[[listen.http.handlers.meerkat_dashboard]]\nhost = '_'\npath = '/d'\nusername = 'a'", (7, 12), "listen.http[0].handlers.meerkat_dashboard[0].username", &["`password` or `password_file`"]),
     ("[[listen.http]]\nport = 1\n[[listen.http.handlers.mongoose_admin_api]]\nhost = '_'\npath = '/'\npassword = 'p'", (6, 12), "listen.http[0].handlers.mongoose_admin_api[0].password", &["`username`"]),
     // References.
     ("[[listen.c2s]]\nport = 1\nshaper = 'fats'\n[shaper.fast]\nmax_rate = 1", (3, 10), "listen.c2s[0].shaper", &["no shaper is called \"fats\"", "\"fast\""]),

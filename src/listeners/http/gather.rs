@@ -3,9 +3,11 @@
 use hyper::StatusCode;
 
 use super::answer;
+use super::dashboard;
 use super::metrics;
 use crate::base::key::Key;
 use crate::listeners::mail::Note;
+use crate::listeners::report;
 use crate::listeners::shard::Shard;
 use crate::listeners::status::Answer;
 use crate::listeners::status::Inquiry;
@@ -17,20 +19,39 @@ use crate::net::ring::Ring;
 pub enum Purpose {
     /// The text for Prometheus.
     Metrics,
+    /// Sessions for a dashboard.
+    Sessions,
+    /// Sessions that a dashboard ended.
+    Kick,
+    /// The next event of a dashboard.
+    Pulse,
 }
 
 /// Answers that come in. Lives on: the shard of the request.
 pub struct Gathering {
     id: u64,
-    request: (Key, u32),
+    /// None: for everybody who looks at a dashboard.
+    request: Option<(Key, u32)>,
     purpose: Purpose,
     due: usize,
     answers: Vec<Answer>,
 }
 
+impl Gathering {
+    /// It is for the next event of a dashboard.
+    pub fn is_pulse(&self) -> bool {
+        self.purpose == Purpose::Pulse
+    }
+}
+
 impl Shard {
     /// Asks every shard, this one among them.
-    pub(super) fn gather(&mut self, request: (Key, u32), purpose: Purpose, question: &Question) {
+    pub(super) fn gather(
+        &mut self,
+        request: Option<(Key, u32)>,
+        purpose: Purpose,
+        question: &Question,
+    ) {
         self.http.gatherings_begun += 1;
         let id = self.http.gatherings_begun;
         let mut due = 0;
@@ -76,11 +97,16 @@ impl Shard {
         } = gatherings.swap_remove(place);
         let answer = match purpose {
             Purpose::Metrics => {
-                let statuses = super::super::report::statuses(answers);
+                let statuses = report::statuses(answers);
                 let text = metrics::text(&self.settings, &statuses, &self.server_facts());
                 answer::content(StatusCode::OK, metrics::CONTENT_TYPE, text)
             }
+            Purpose::Sessions => dashboard::document(StatusCode::OK, &report::sessions(answers)),
+            Purpose::Kick => dashboard::kicked(answers),
+            Purpose::Pulse => return self.beat(ring, &report::statuses(answers)),
         };
-        self.answer_late(ring, request, answer);
+        if let Some(request) = request {
+            self.answer_late(ring, request, answer);
+        }
     }
 }

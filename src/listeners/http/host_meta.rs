@@ -94,7 +94,7 @@ fn links(
                 (Handler::WebSocket(_), false) => ("urn:xmpp:alt-connections:websocket", "ws"),
                 (Handler::Bosh(_), true) => ("urn:xmpp:alt-connections:xbosh", "https"),
                 (Handler::Bosh(_), false) => ("urn:xmpp:alt-connections:xbosh", "http"),
-                (Handler::Metrics | Handler::Absent(_), _) => continue,
+                (Handler::Metrics | Handler::Dashboard(_) | Handler::Absent(_), _) => continue,
             };
             links.push((rel, format!("{scheme}://{authority}{path}")));
         }

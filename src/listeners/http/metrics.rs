@@ -11,6 +11,7 @@ use crate::listeners::settings::Settings;
 use crate::listeners::status::ShardStatus;
 use crate::metrics::exposition::Exposition;
 use crate::metrics::exposition::Kind;
+use crate::net::accept::Tally;
 use crate::proto::stream::error::StreamCondition;
 
 /// What the text says it is.
@@ -267,15 +268,42 @@ fn reasons(out: &mut Exposition, statuses: &[ShardStatus]) {
     }
 }
 
+/// Core, listener and what was counted there.
+fn tallies<'a>(
+    settings: &'a Settings,
+    statuses: &'a [ShardStatus],
+) -> impl Iterator<Item = (usize, &'a str, Tally)> {
+    statuses.iter().flat_map(|status| {
+        let all = settings.listeners().iter().zip(&status.tallies);
+        all.map(|(listener, tally)| (status.shard, &*listener.path, *tally))
+    })
+}
+
 fn listeners(out: &mut Exposition, settings: &Settings, statuses: &[ShardStatus]) {
     let all = settings.listeners();
     out.family(
         "meerkat_accepted_total",
         Kind::Counter,
-        "Connections accepted.",
+        "Connections accepted, by the core that accepted them.",
     );
-    for listener in all {
-        out.value(&[("listener", &listener.path)], listener.gate.accepted());
+    for (core, listener, tally) in tallies(settings, statuses) {
+        let labels: [(&str, &dyn Display); 2] = [("core", &core), ("listener", &listener)];
+        out.value(&labels, tally.accepted);
+    }
+    let help = "Times that accepting paused, by reason: all connections taken, or the rate.";
+    out.family("meerkat_accept_pauses_total", Kind::Counter, help);
+    for (core, listener, tally) in tallies(settings, statuses) {
+        for (reason, count) in [
+            ("max_connections", tally.full),
+            ("accept_rate", tally.paced),
+        ] {
+            let labels: [(&str, &dyn Display); 3] = [
+                ("core", &core),
+                ("listener", &listener),
+                ("reason", &reason),
+            ];
+            out.value(&labels, count);
+        }
     }
     let help = "Open connections, by core.";
     out.family("meerkat_listener_connections", Kind::Gauge, help);

@@ -12,6 +12,7 @@
 pub mod answer;
 pub mod bosh;
 pub mod conversation;
+pub mod dashboard;
 pub mod forwarded;
 pub mod gather;
 pub mod host_meta;
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod sites;
 pub mod websocket;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
@@ -30,6 +32,7 @@ use hyper::StatusCode;
 use self::conversation::Asked;
 use self::conversation::Content;
 use self::conversation::Conversation;
+use self::conversation::Events;
 use self::conversation::Progress;
 use self::gather::Gathering;
 use self::gather::Purpose;
@@ -56,12 +59,27 @@ pub struct Http {
     gatherings_begun: u64,
     /// BOSH.
     pub bosh: bosh::Sessions,
+    /// Who looks at dashboards.
+    pub pulse: dashboard::pulse::Pulse,
 }
 
 impl Http {
     /// A connection is gone.
     pub fn forget(&mut self, key: Key) {
         self.conversations.remove(&key);
+        self.pulse.forget(key);
+    }
+
+    /// Where events of a request go, while it is being answered with them.
+    fn events_of(&self, key: Key, serial: u32) -> Option<Rc<RefCell<Events>>> {
+        let conversation = self.conversations.get(&key)?;
+        let events = conversation.events.as_ref();
+        events.filter(|_| conversation.serial == serial).cloned()
+    }
+
+    /// A question for events that not all shards have answered will not be.
+    fn forget_pulse(&mut self) {
+        self.gatherings.retain(|gathering| !gathering.is_pulse());
     }
 
     /// A request of this connection is being answered.
@@ -288,10 +306,13 @@ impl Shard {
             }
             Ok(Handler::Metrics) if is_read(&request) => {
                 let asked = (key, conversation.serial);
-                self.gather(asked, Purpose::Metrics, &Question::Status);
+                self.gather(Some(asked), Purpose::Metrics, &Question::Status);
                 None
             }
             Ok(Handler::Metrics) => Some(answer::not_allowed("GET, HEAD")),
+            Ok(Handler::Dashboard(number)) => {
+                self.ask_dashboard(key, conversation, *number, &request)
+            }
             Ok(Handler::Bosh(number)) => {
                 self.ask_bosh((key, conversation.serial), *number, &request)
             }

@@ -5,6 +5,7 @@ use hyper::http::request::Parts;
 
 use crate::config::listen::Http;
 use crate::listeners::http::bosh::BODY_BYTES;
+use crate::listeners::http::dashboard;
 
 /// What answers requests.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,6 +16,8 @@ pub enum Handler {
     Bosh(u16),
     /// Figures for Prometheus.
     Metrics,
+    /// The page with live figures; its number among those of the listener.
+    Dashboard(u16),
     /// A handler that loads and has no code yet: its name.
     Absent(&'static str),
 }
@@ -68,6 +71,11 @@ impl Sites {
         }
         for handler in &handlers.mongoose_prometheus_handler {
             this.add(&handler.host.value, &handler.path.value, Handler::Metrics);
+        }
+        for (place, handler) in handlers.meerkat_dashboard.iter().enumerate() {
+            let path = handler.path.value.trim_end_matches('/');
+            let dashboard = Handler::Dashboard(place as u16);
+            this.add_below(&handler.host.value, path, dashboard);
         }
         for api in &handlers.mongoose_graphql_handler {
             let absent = Handler::Absent("mongoose_graphql_handler");
@@ -149,6 +157,7 @@ impl Sites {
     pub fn body_bytes_max(&self, parts: &Parts, stanza: impl Fn(u16) -> usize) -> usize {
         match self.find(parts) {
             Ok(Handler::Bosh(number)) => stanza(*number).saturating_add(BODY_BYTES),
+            Ok(Handler::Dashboard(_)) => dashboard::BODY_BYTES_MAX,
             Ok(Handler::WebSocket(_) | Handler::Metrics | Handler::Absent(_)) | Err(_) => 0,
         }
     }
