@@ -1,6 +1,6 @@
 //! RFC 6121, section 2: a change of a roster on its way to the disk, and what comes of it then.
 //!
-//! [`write`] has it written, [`committed`] carries out what follows, [`load`] and [`read`] are how a
+//! [`write()`] has it written, [`committed`] carries out what follows, [`load`] and [`read`] are how a
 //! roster comes into memory. What may be changed is decided in `modules::roster` and
 //! `modules::subscription`, what waits meanwhile is in `modules::line`.
 
@@ -59,7 +59,7 @@ pub struct Change {
 /// What happens when a change is on the disk.
 #[derive(Clone, Debug)]
 pub enum After {
-    /// Every interested resource hears how the contact stands then; [`record`] writes it.
+    /// Every interested resource hears how the contact stands then.
     Push(Box<[u8]>),
     /// Every interested resource gets a stanza.
     Interested(Box<[u8]>),
