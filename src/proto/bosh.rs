@@ -503,7 +503,7 @@ impl<R> Session<R> {
         if std::mem::take(&mut self.is_new) {
             let text = format!(
                 " xmlns:xmpp='{}' xmlns:stream='{}' sid='{}' wait='{}' requests='{}' hold='{}' \
-                 inactivity='{}' maxpause='{}' polling='{POLLING_S}' \
+                 maxpause='{}' polling='{POLLING_S}' \
                  ver='1.11' xmpp:version='1.0' xmpp:restartlogic='true'",
                 ns::XBOSH,
                 ns::STREAMS,
@@ -511,10 +511,14 @@ impl<R> Session<R> {
                 self.wait_ms / 1000,
                 self.requests(),
                 self.hold,
-                self.options.inactivity_s,
                 self.options.pause_max_s,
             );
             out.extend_from_slice(text.as_bytes());
+            // Section 7.2 leaves it out where a client may stay away as long as it likes.
+            let inactivity_s = self.options.inactivity_s;
+            if inactivity_s < FOREVER_S {
+                out.extend_from_slice(format!(" inactivity='{inactivity_s}'").as_bytes());
+            }
             if let Some(welcome) = &self.welcome {
                 out.extend_from_slice(b" authid='");
                 escape_attribute(&welcome.stream_id, out);

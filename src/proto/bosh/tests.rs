@@ -252,6 +252,16 @@ fn nothing_overflows_where_times_are_infinite() {
     let (_, answers) = go(&mut session, 100, "", 7);
     assert!(answers.is_empty());
     assert_eq!(session.due_ms(), FOREVER_S * 1000 + 7);
+    session.write().extend_from_slice(b"<a/>");
+    let mut opened = String::new();
+    session.answers(7, false, |_, answer| {
+        opened = String::from_utf8(answer).expect("UTF-8");
+    });
+    assert!(opened.contains(" maxpause='"), "{opened}");
+    assert!(
+        !opened.contains("inactivity"),
+        "no limit has no number: {opened}"
+    );
 }
 
 #[test]
