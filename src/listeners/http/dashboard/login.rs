@@ -146,15 +146,20 @@ fn credentials(username: &str, password: &str) -> Vec<u8> {
     bytes
 }
 
+/// What `hex` wrote, and no other way of writing the same.
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
     let pairs = text.as_bytes().chunks_exact(2);
     if !pairs.remainder().is_empty() {
         return None;
     }
     pairs
         .map(|pair| match pair {
-            [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+            [high, low] => Some(digit(*high)? * 16 + digit(*low)?),
             _ => None,
         })
         .collect()
@@ -204,13 +209,26 @@ mod tests {
         let restarted = Login::new("/dashboard", ("admin", "secret"), &[8; 32]);
         assert_eq!(restarted.pass(&cookie, NOW), None, "of another process");
         let pass = login.pass(&cookie, NOW).expect("it holds");
-        for at in 0..cookie.len() {
-            let mut bytes = cookie.clone().into_bytes();
-            bytes[at] ^= 1;
-            let text = String::from_utf8_lossy(&bytes);
-            let same = text.starts_with("a=b") != cookie.starts_with("a=b") || at < 5;
-            assert!(same || login.pass(&text, NOW).is_none(), "{text}");
+        // Every bit of name, claim and code counts; what stands before it is another cookie.
+        let begins = cookie.find(COOKIE).expect("the name");
+        for at in begins..cookie.len() {
+            for bit in 0..8 {
+                let mut bytes = cookie.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                let Ok(text) = String::from_utf8(bytes) else {
+                    continue;
+                };
+                assert_eq!(
+                    login.pass(&text, NOW),
+                    None,
+                    "bit {bit} of byte {at}: {text}"
+                );
+            }
         }
+        for cut in begins..cookie.len() {
+            assert_eq!(login.pass(&cookie[..cut], NOW), None, "cut at {cut}");
+        }
+        assert_eq!(login.pass(&format!("{cookie}00"), NOW), None, "longer");
         for bad in ["", "x", "0.0.", "1.0.zz", "1", "9999999999.0.00"] {
             assert_eq!(login.pass(&format!("{COOKIE}={bad}"), NOW), None, "{bad}");
         }
