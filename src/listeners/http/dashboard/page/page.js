@@ -61,6 +61,11 @@ function rate(value) {
   return value > 0 && value < 10 ? value.toFixed(1) : count(value);
 }
 
+// Of things: a half is on the scale of a chart only.
+function whole(value) {
+  return Number.isInteger(value) ? count(value) : value.toFixed(1);
+}
+
 function span(seconds) {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
@@ -267,11 +272,11 @@ function reasons(ends) {
 // ---- charts ----
 
 class Chart {
-  constructor(id, name, stacked) {
+  constructor(id, name, write) {
     this.figure = $(id);
     this.legend = this.figure.querySelector(".legend");
     this.name = name;
-    this.stacked = stacked;
+    this.write = write;
     this.svg = draw("svg", { role: "img", "aria-label": this.figure.querySelector("h2").textContent }, this.figure);
     this.at = null;
     this.svg.addEventListener("pointermove", (event) => this.point(event));
@@ -302,7 +307,7 @@ class Chart {
     const top = 6;
     const cores = rows[rows.length - 1].length;
     // Many cores are one curve, which is what a person can read.
-    const merged = this.stacked || cores > HUES;
+    const merged = cores > HUES;
     const series = merged ? [rows.map(sum)] : Array.from({ length: cores }, (_, core) => rows.map((row) => row[core]));
     const peak = ceiling(Math.max(...series.flat(), 1));
     this.step = (width - left) / SECONDS;
@@ -315,7 +320,7 @@ class Chart {
       const line = y(peak * part);
       draw("line", { class: "grid", x1: left, x2: width, y1: line, y2: line }, this.svg);
       const label = draw("text", { x: left - 8, y: line + 4, "text-anchor": "end" }, this.svg);
-      label.textContent = rate(peak * part);
+      label.textContent = this.write(peak * part);
     }
     for (const [ago, text] of [[SECONDS, "2 min ago"], [SECONDS / 2, "1 min"], [0, "now"]]) {
       const anchor = ago === SECONDS ? "start" : ago === 0 ? "end" : "middle";
@@ -345,7 +350,7 @@ class Chart {
     const parts = series.map((values, at) => {
       const part = make("span");
       part.append(make("i", undefined, `c${at}`));
-      part.append(merged ? (cores === 1 ? "1 core " : `${cores} cores `) : `core ${at} `, make("b", rate(values[place] ?? 0)));
+      part.append(merged ? (cores === 1 ? "1 core " : `${cores} cores `) : `core ${at} `, make("b", this.write(values[place] ?? 0)));
       return part;
     });
     this.legend.replaceChildren(...parts);
@@ -375,9 +380,9 @@ function ceiling(value) {
 }
 
 const charts = [
-  new Chart("chart-connections", "connections", false),
-  new Chart("chart-messages", "messages", false),
-  new Chart("chart-accepts", "accepts", false),
+  new Chart("chart-connections", "connections", whole),
+  new Chart("chart-messages", "messages", rate),
+  new Chart("chart-accepts", "accepts", rate),
 ];
 addEventListener("resize", () => charts.forEach((chart) => chart.paint()));
 
