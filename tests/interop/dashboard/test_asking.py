@@ -99,6 +99,24 @@ def test_wrong_passwords_have_to_wait(server, web):
     assert "open sesame" not in server.tail() and "wrong login" in server.tail()
 
 
+def test_wrong_passwords_behind_a_trusted_proxy_pause_their_client(start_server, closing):
+    """All come over connections of the proxy's; what others say of themselves does not count."""
+    login = {"path": "/dashboard", "username": "admin", "password": "open sesame"}
+    web = http_listener(options={"trusted_proxies": ["127.0.0.1"]}, meerkat_dashboard=login)
+    server = start_server(listeners=[web])
+    proxy = closing(Http(server.listeners[0].address))
+    stranger = closing(Http(server.listeners[0].address, source="127.0.0.2"))
+
+    def try_it(wire, client, password):
+        return sign_in(wire, password, headers=f"X-Forwarded-For: 192.0.2.99, {client}\r\n").status
+
+    assert try_it(proxy, "192.0.2.1", "wrong") == 403
+    assert try_it(proxy, "192.0.2.1", "open sesame") == 429
+    assert try_it(proxy, "192.0.2.2", "open sesame") == 200
+    assert try_it(stranger, "192.0.2.3", "wrong") == 403
+    assert try_it(stranger, "192.0.2.4", "open sesame") == 429, "a pause that a header chose"
+
+
 def test_what_is_no_request_of_the_page_is_refused(web):
     page = Page(web)
     for body in ["", "x", "[]", "{}", '{"text": 1}', "{" * 2000, "\x00"]:

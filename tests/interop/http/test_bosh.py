@@ -34,6 +34,7 @@ class Bosh:
         self.rid = rid
         self.sid = None
         self.seen = ""
+        self.headers = ""
 
     def body(self, payload="", rid=None, **attributes):
         named = {"rid": self.rid if rid is None else rid} | attributes
@@ -46,7 +47,7 @@ class Bosh:
         """A request under way."""
         wire = Http(self.address, seconds=70)
         wire.send(
-            f"POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
+            f"POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n{self.headers}"
             f"Content-Length: {len(body.encode())}\r\n\r\n{body}"
         )
         return wire
@@ -233,6 +234,29 @@ def test_who_stays_away_is_gone(server):
     juliet = Bosh(server)
     juliet.login("juliet", "secret")
     juliet.until("<body>kept</body>", "<presence xmlns='jabber:client'/>")
+
+
+def test_a_pause_behind_a_trusted_proxy(start_server):
+    """XEP-0124 section 10, on connections of the proxy's: the session outlives its inactivity."""
+    web = http_listener(options={"trusted_proxies": ["127.0.0.1"]}, mongoose_bosh_handler={"path": "/http-bind"})
+    times = {"modules.mod_bosh": {"inactivity": 1, "max_pause": 60}}
+    server = start_server(listeners=[web], accounts=ACCOUNTS, sections=PLAIN | times)
+    romeo, juliet = Bosh(server), Bosh(server)
+    romeo.headers = "X-Forwarded-For: 192.0.2.1\r\n"
+    juliet.headers = "X-Forwarded-For: 192.0.2.2\r\n"
+    romeo.login("romeo", "secret")
+    juliet.login("juliet", "secret")
+    waiting = romeo.start(romeo.body())
+    romeo.rid += 1
+    assert "terminate" not in romeo.ask(pause=60)
+    # It was answered because of the pause, long before its time.
+    assert "terminate" not in romeo.finish(waiting)
+    assert "192.0.2.1:" in server.must_run("session", "list")
+    # Hers ends by the second that romeo stays away for, too.
+    while not server.ended("timeout"):
+        pass
+    assert "192.0.2.2:" not in server.must_run("session", "list")
+    assert "<body>back</body>" in romeo.until("back", MESSAGE.format(romeo.jid, 1, "back"))
 
 
 def test_times_are_those_of_the_host(start_server):
