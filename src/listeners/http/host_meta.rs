@@ -1,7 +1,9 @@
 //! XEP-0156: where a browser finds XMPP, under /.well-known on every http listener (RFC 6415).
 //!
 //! The links name the host that the request names, so that they are right behind a proxy too; with
-//! its port for handlers of the same listener, with the listener's own port for those of others.
+//! its port for handlers of the same listener, with the listener's own port for those of others. What
+//! listens on loopback is named to nobody but those who asked on loopback, and what speaks TLS comes
+//! first, since clients take the first link of a kind.
 
 use hyper::Response;
 use hyper::StatusCode;
@@ -71,6 +73,10 @@ fn links(
     let mut links = Vec::new();
     for other in settings.listeners() {
         let is_own = std::ptr::eq(other, listener);
+        let is_near = listener.address.ip().is_loopback();
+        if !is_own && !is_near && other.address.ip().is_loopback() {
+            continue;
+        }
         let secured = if is_own {
             secured
         } else {
@@ -96,8 +102,12 @@ fn links(
                 (Handler::Bosh(_), false) => ("urn:xmpp:alt-connections:xbosh", "http"),
                 (Handler::Metrics | Handler::Dashboard(_) | Handler::Absent(_), _) => continue,
             };
-            links.push((rel, format!("{scheme}://{authority}{path}")));
+            links.push((secured, rel, format!("{scheme}://{authority}{path}")));
         }
     }
+    links.sort_by_key(|(secured, ..)| !secured);
     links
+        .into_iter()
+        .map(|(_, rel, href)| (rel, href))
+        .collect()
 }

@@ -179,3 +179,15 @@ def test_host_meta_says_where_xmpp_is(start_server, closing):
     assert answer.headers["content-type"] == "application/xrd+xml"
     hrefs = [link.get("href") for link in ElementTree.fromstring(answer.body)]
     assert sorted(hrefs) == ["https://localhost/http-bind", "wss://localhost/ws-xmpp"]
+
+
+def test_host_meta_keeps_what_is_near_from_those_who_are_far(start_server, closing):
+    """TLS first; a listener on loopback is named only on loopback."""
+    far = http_listener(tls="tls", options={"ip_address": "0.0.0.0"})
+    near = http_listener()
+    server = start_server(listeners=[near, far])
+    answers = [closing(Http(near.address)), closing(Http(far.address))]
+    answers[1].secure(server.certificate.context())
+    links = [json.loads(wire.get("/.well-known/host-meta.json").body)["links"] for wire in answers]
+    assert [link["href"] for link in links[0]] == [f"wss://localhost:{far.port}/ws-xmpp", "ws://localhost/ws-xmpp"]
+    assert [link["href"] for link in links[1]] == ["wss://localhost/ws-xmpp"]
