@@ -181,13 +181,17 @@ fn listener_line(listener: &Listener) -> String {
     } else {
         shares = vec![format!("{} on {} cores", shares.join(" + "), shares.len())];
     }
+    let mut paths: Vec<&str> = listener.sites.entries().map(|(_, path, _)| path).collect();
+    paths.sort_unstable();
+    paths.dedup();
     let tls = match (
         &listener.tls_at_start,
         listener.direct_tls,
         listener.tls_required,
     ) {
         (None, _, _) => "no TLS",
-        (Some(_), true, _) => "direct TLS",
+        (Some(_), true, _) if paths.is_empty() => "direct TLS",
+        (Some(_), true, _) => "TLS",
         (Some(_), false, true) => "STARTTLS required",
         (Some(_), false, false) => "STARTTLS",
     };
@@ -197,9 +201,13 @@ fn listener_line(listener: &Listener) -> String {
     } else {
         ""
     };
-    let most = listener.limits.stanza_bytes_max;
+    // Each handler of an http listener has a bound of its own.
+    let what = match paths.is_empty() {
+        true => format!("stanzas up to {} bytes", listener.limits.stanza_bytes_max),
+        false => paths.join(" "),
+    };
     format!(
-        "  listening  {} on {} ({inherited}{tls}{proxy}; accepts {}; stanzas up to {most} bytes)",
+        "  listening  {} on {} ({inherited}{tls}{proxy}; accepts {}; {what})",
         listener.path,
         listener.address,
         shares.join("")
