@@ -2,7 +2,7 @@
 #
 #   docker build -t meerkat .
 #   docker run --security-opt seccomp=config/examples/seccomp.json --ulimit memlock=-1 \
-#       -p 5222:5222 -p 5223:5223 -v meerkat:/data meerkat
+#       -p 5222:5222 -p 5223:5223 -p 5285:5285 -v meerkat:/data meerkat
 #
 # Docker's own seccomp profile blocks io_uring; meerkat names the remedy where it is refused.
 # RUST_IMAGE: any Debian 12 image with cargo, a C compiler, git (the build of glommio calls it) and
@@ -36,7 +36,7 @@ COPY --from=build /image /
 WORKDIR /
 USER 10001:10001
 VOLUME /data
-EXPOSE 5222 5223 5269
+EXPOSE 5222 5223 5269 5285
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/usr/bin/meerkat", "status", "-c", "/etc/meerkat/meerkat.toml"]

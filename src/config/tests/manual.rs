@@ -16,7 +16,11 @@ impl Files for All {
 #[test]
 fn the_built_in_configuration_makes_its_certificate() {
     let config = decode(BUILT_IN, "built in", &Anything).expect("it ships");
-    let (mut clients, mut components) = (0, 0);
+    let (mut clients, mut components, mut browsers) = (0, 0, 0);
+    let must_be_made = |file: &Option<Sited<String>>| {
+        let file = file.as_ref().expect("made at first start");
+        assert!(config.runtime.holds(&file.value));
+    };
     for listener in &config.listeners {
         match &listener.kind {
             ListenerKind::C2s(_) => {
@@ -30,13 +34,22 @@ fn the_built_in_configuration_makes_its_certificate() {
                 components += 1;
                 assert!(listener.common.address.ip().is_loopback());
                 assert!(service.password.is_none(), "a secret that everybody knows");
-                let file = service.password_file.as_ref().expect("made at first start");
-                assert!(config.runtime.holds(&file.value));
+                must_be_made(&service.password_file);
             }
-            ListenerKind::S2s(_) | ListenerKind::Http(_) => {}
+            ListenerKind::Http(http) => {
+                browsers += 1;
+                let near = listener.common.address.ip().is_loopback();
+                assert!(near || listener.tls().is_some());
+                assert!(near || http.handlers.mongoose_prometheus_handler.is_empty());
+                for dashboard in &http.handlers.meerkat_dashboard {
+                    assert!(near && dashboard.password.is_none());
+                    must_be_made(&dashboard.password_file);
+                }
+            }
+            ListenerKind::S2s(_) => {}
         }
     }
-    assert_eq!((clients, components), (2, 1));
+    assert_eq!((clients, components, browsers), (2, 1, 2));
     assert_eq!(config.s2s.default_policy, modules::Policy::Deny);
     assert!(config.modules.mod_register.is_none());
     let warnings: Vec<_> = config

@@ -120,7 +120,7 @@ def test_the_image_is_small_and_nobody_is_root(image):
     config = image["Config"]
     assert config["User"] == f"{USER_ID}:{USER_ID}"
     assert config["Volumes"] == {"/data": {}}
-    assert set(config["ExposedPorts"]) == {"5222/tcp", "5223/tcp", "5269/tcp"}
+    assert set(config["ExposedPorts"]) == {"5222/tcp", "5223/tcp", "5269/tcp", "5285/tcp"}
 
 
 def test_the_image_holds_the_binary_what_it_links_and_the_authorities(engine, image):

@@ -86,7 +86,8 @@ class Meerkat(Process):
 
     def run(self, *arguments, stdin=None, prefix=()):
         """A subcommand on this configuration; the finished process."""
-        command = [str(part) for part in (*prefix, binary(), *arguments, "-c", self.config_file)]
+        configured = ("-c", self.config_file) if self.config_file else ()
+        command = [str(part) for part in (*prefix, binary(), *arguments, *configured)]
         return subprocess.run(
             command, cwd=self.folder, capture_output=True, text=True, input=stdin, timeout=COMMAND_SECONDS
         )
