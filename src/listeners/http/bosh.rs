@@ -373,7 +373,7 @@ impl Shard {
         let now_ms = self.desk.now_ms;
         let mut scanner = self.spare_scanner();
         let mut answers = Vec::new();
-        let mut over = false;
+        let (mut over, mut all_given) = (false, false);
         if let Some(connection) = self.desk.slab.get_mut(key) {
             let is_ending = matches!(connection.stage, Stage::Ending);
             let written = std::mem::take(&mut connection.out);
@@ -387,8 +387,13 @@ impl Shard {
                 bosh.session
                     .answers(now_ms, pausing, |from, body| answers.push((from, body)));
                 over = bosh.session.is_over();
+                all_given = bosh.session.outbound_bytes() == 0;
             }
             self.desk.pool.give(written);
+        }
+        if all_given {
+            // What is in an answer is given again until the client has it (XEP-0124 section 14.2).
+            self.sessions.note_sent(key);
         }
         self.give_scanner(scanner);
         for (from, body) in answers {

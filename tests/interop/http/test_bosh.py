@@ -10,7 +10,7 @@ import pytest
 from harness.listener import Listener
 from harness.ports import wait_readable
 from harness.web import Http, http_listener
-from harness.wire import BIND
+from harness.wire import BIND, Wire
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 PLAIN = {"auth": {"allow_plain_without_tls": True}}
@@ -274,3 +274,25 @@ def test_times_are_those_of_the_host(start_server):
     assert " ack=" not in opened
     opened = other.ask(to="OTHER.localhost", wait=600, hold=1)
     assert "wait='60'" in opened and "maxpause='120'" in opened and " ack='1000'" in opened, opened
+
+
+def test_kept_messages_come_once(server, closing):
+    """In several answers; behind them what comes meanwhile, and at the next login none of them."""
+    count = 99
+    juliet = closing(Wire(server.listeners[1].address))
+    juliet.login("juliet", "secret")
+    juliet.send("".join(MESSAGE.format("romeo@localhost", n, f"kept {n}.") for n in range(count)))
+    juliet.ping()
+    romeo = Bosh(server)
+    romeo.login("romeo", "secret")
+    romeo.until(f">kept {count - 1}.<", "<presence xmlns='jabber:client'/>")
+    juliet.send(MESSAGE.format("romeo@localhost", count, "meanwhile"))
+    romeo.until(">meanwhile<")
+    assert re.findall(r">kept (\d+)\.<", romeo.seen) == [str(n) for n in range(count)]
+    romeo.ask(type="terminate")
+    again = Bosh(server)
+    again.login("romeo", "secret")
+    juliet.send(MESSAGE.format("romeo@localhost", count + 1, "afterwards"))
+    again.until(">afterwards<", "<presence xmlns='jabber:client'/>")
+    assert ">kept" not in again.seen, again.seen
+    again.ask(type="terminate")
