@@ -21,7 +21,8 @@ use crate::store::StoreError;
 pub const QUESTIONS_MAX: usize = 512;
 
 /// Something that the store is asked. Those that wait are bounded by what they are of: one for each
-/// roster in memory, two for each session that gets kept messages, one for each login and its end.
+/// roster in memory, one for each login and its end, and for each session that gets kept messages a page
+/// or the removals of what was written of one, which is a message each at least.
 pub enum Question {
     /// By a module.
     Data(Box<Request>, Box<modules::Waiting>),

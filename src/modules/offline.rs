@@ -1,10 +1,14 @@
 //! XEP-0160: Offline Messages. What comes for a user who is not here is kept, and delivered when a
 //! resource becomes available.
 //!
-//! Delivery goes in pages: one page is written to the session, and only when the socket has taken
-//! it, it is removed from the store and the next one asked for. Meanwhile whatever else comes for
-//! the user waits behind the rest, in memory or in the store, so that nothing overtakes. A crash can so repeat a page,
-//! with the same ids (XEP-0359), but lose nothing.
+//! The store gives them in pages, the session gets them a write at a time: once the socket has taken
+//! one, the store is asked to remove what was in it, and the next one follows. Meanwhile whatever else
+//! comes for the user waits behind the rest, in memory or in the store, so that nothing overtakes. A
+//! crash loses nothing, and repeats, with the same ids (XEP-0359), only what the socket took within
+//! the time that a removal takes, which is the window of the store's commits and the commit, and what
+//! a peer that reads slowly had left of one write.
+
+use std::collections::VecDeque;
 
 use crate::base::key::Key;
 use crate::config::Who;
@@ -40,6 +44,9 @@ const FLUSHES_MAX: usize = 10_000;
 /// Messages that wait in memory for one session while kept ones are delivered, and their bytes.
 const HELD_MAX: usize = 64;
 const HELD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of kept messages after which a write to a session ends; one message always fits. So many may
+/// come twice however long ago they were read, where the socket had not taken the rest of them.
+const WRITE_BYTES_MAX: usize = 8 * 1024;
 /// What a delay stamp and an id take, apart from addresses.
 const STAMP_BYTES: usize = 256;
 
@@ -232,6 +239,7 @@ pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, r
         bare: bare.into(),
         resource: resource.into(),
         written: 0,
+        rows: VecDeque::new(),
         sends_due: 0,
         asked: true,
         kept: false,
@@ -343,25 +351,40 @@ pub fn page<O: Outbox>(
     let Some(flush) = flushes.get_mut(place) else {
         return;
     };
-    let Some(last) = rows.last() else {
+    if rows.is_empty() {
         if std::mem::take(&mut flush.kept) {
             let (bare, after) = (flush.bare.clone(), flush.written);
             return next_page(scene, connection, &bare, after);
         }
         let flush = flushes.swap_remove(place);
         return release(scene, &flush.bare, flush.held);
-    };
+    }
     flush.asked = false;
-    flush.written = last.number;
+    flush.rows = rows.into();
+    write_some(scene, place);
+}
+
+/// Writes the next messages of a page.
+fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
+    let Some(flush) = scene.sessions.flushes.get_mut(place) else {
+        return;
+    };
+    let (connection, bare) = (flush.connection, &*flush.bare);
     // One that is under way does not have it yet.
     flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
-    let bare = flush.bare.clone();
     let host = bare.split_once('@').map_or("", |(_, host)| host);
-    for row in &rows {
+    let mut bytes = 0;
+    while bytes < WRITE_BYTES_MAX
+        && let Some(row) = flush.rows.pop_front()
+    {
         let room = row.stanza.len() + STAMP_BYTES + bare.len();
-        if let Some(out) = scene.outbox.output(connection, room) {
-            stamped(row, &bare, host, out);
-        }
+        // Where there is no room the connection is about to end, and the rest stays kept.
+        let Some(out) = scene.outbox.output(connection, room) else {
+            break;
+        };
+        stamped(&row, bare, host, out);
+        bytes += room;
+        flush.written = row.number;
     }
 }
 
@@ -395,20 +418,32 @@ fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(end);
 }
 
-/// Called once a turn: pages that the sockets have taken are removed from the store, and the next
-/// ones asked for.
+/// Called once a turn: what the sockets have taken is removed from the store, and what comes next is
+/// written, or asked for where the page ends.
 pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
     let mut due = Vec::new();
-    for flush in &mut scene.sessions.flushes {
+    for (place, flush) in scene.sessions.flushes.iter_mut().enumerate() {
         if !flush.asked && flush.sends_due == 0 {
-            flush.asked = true;
-            flush.kept = false;
-            due.push((flush.connection, flush.bare.clone(), flush.written));
+            let ends = flush.rows.is_empty();
+            if ends {
+                flush.asked = true;
+                flush.kept = false;
+            }
+            due.push((
+                place,
+                ends,
+                flush.connection,
+                flush.bare.clone(),
+                flush.written,
+            ));
         }
     }
-    for (connection, bare, through) in due {
+    for (place, ends, connection, bare, through) in due {
         forget(scene, &bare, through);
-        next_page(scene, connection, &bare, through);
+        match ends {
+            true => next_page(scene, connection, &bare, through),
+            false => write_some(scene, place),
+        }
     }
 }
 

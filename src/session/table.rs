@@ -1,5 +1,6 @@
 //! The table of users who have at least one session on this shard.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 
@@ -11,6 +12,7 @@ use crate::session::blocklist::Blocklist;
 use crate::session::roster::Roster;
 use crate::session::rosters::Rosters;
 use crate::session::rosters::Wish;
+use crate::store::offline::OfflineRow;
 
 /// Entities that one session may have sent directed presence to and that will hear of its end.
 pub const DIRECTED_MAX: usize = 64;
@@ -120,6 +122,8 @@ pub struct Flush {
     pub resource: Box<str>,
     /// The last message that was written to the connection.
     pub written: u64,
+    /// Those that the store gave and that are not written yet.
+    pub rows: VecDeque<OfflineRow>,
     /// Sends of the connection that end before it is in the kernel.
     pub sends_due: u8,
     /// The store is asked for the next ones.

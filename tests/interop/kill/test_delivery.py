@@ -1,8 +1,10 @@
 """`kill -9` while kept messages are being delivered at a login: nothing that was kept is missing, and
-what comes twice had been handed to the socket and was not marked yet, with the same id and a delay."""
+what comes twice had been handed to the socket and was not marked yet, with the same id and a delay.
+How long a message stays so is the window of the store's commits, and what a commit takes."""
 
 import os
 import re
+import time
 
 import pytest
 
@@ -13,10 +15,19 @@ from harness.wire import Wire
 ROUNDS = int(os.environ.get("MEERKAT_KILLS", "12"))
 # Messages that wait at each login: some pages of them.
 WAITING = 330
-# One page is with the socket and not marked; the next is asked for when it is (store/offline.rs).
+# A page is asked for when the one before is marked (store/offline.rs).
 PAGE = 100
+# The default of `commit_window_ms`.
+WINDOW_SECONDS = 0.002
+# Beside the window: a commit that is under way, the one that marks, and the machine's other work.
+ALLOWANCE_SECONDS = 0.2
+# A write to a session ends after so many bytes (modules/offline.rs: WRITE_BYTES_MAX), with a stamp for each message.
+WRITE = 8 * 1024
 # Kills strike after so many, spread over the pages by a step that has no factor in common with them.
 STEP = 97
+# Some more of 1000 bytes than the sockets on both sides have room for.
+TOO_MANY = 4000
+MANY = {"[access.max_user_offline_messages]": {"acl": "all", "value": 100000}}
 MESSAGE = "<message to='reader@localhost' type='chat' id='m{0}'><body>{0}</body></message>"
 # A roster set is answered when it is on the disk, and what was kept before it then is, too.
 FENCE = (
@@ -40,13 +51,19 @@ def keep(server, closing, first, number):
 
 
 def struck(server, closing, after):
-    """Logs in and kills the server when so many kept messages have come; all that came."""
+    """Logs in and kills the server when so many kept messages have come; all that came, when the last
+    byte of each was read, and when the kill struck. What is read behind the kill came before it."""
     wire = closing(Wire(server.listeners[0].address))
     wire.login("reader", "secret")
     wire.send("<presence/>")
-    text = "".join(wire.until("</message>") for _ in range(after))
+    text, read = "", []
+    while len(read) < after:
+        text += wire.until("</message>")
+        read.append(time.monotonic())
     server.kill()
-    return KEPT.findall(text + wire.to_end())
+    killed = time.monotonic()
+    came = KEPT.findall(text + wire.to_end())
+    return came, read + [killed] * (len(came) - len(read)), killed
 
 
 def rest(server, closing, last):
@@ -65,14 +82,13 @@ def rest(server, closing, last):
 
 @pytest.mark.timeout(600)
 def test_kept_messages_survive_a_kill_while_they_are_delivered(start_server, closing):
-    sections = {"[access.max_user_offline_messages]": {"acl": "all", "value": 100000}}
     server = start_server(
-        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=sections
+        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=MANY
     )
-    ids, first, again = {}, 0, 0
+    ids, first, again, oldest = {}, 0, 0, 0.0
     for number in range(ROUNDS):
         keep(server, closing, first, WAITING)
-        came = struck(server, closing, 1 + number * STEP % (WAITING - 1))
+        came, read, killed = struck(server, closing, 1 + number * STEP % (WAITING - 1))
         server.serve()
         # One more, so that there is a last one to wait for even where all were marked.
         keep(server, closing, first + WAITING, 1)
@@ -89,6 +105,44 @@ def test_kept_messages_survive_a_kill_while_they_are_delivered(start_server, clo
         assert first - before[0] <= PAGE, f"{first - before[0]} messages of the round before came again"
         for message, mark in came + after:
             assert ids.setdefault(message, mark) == mark, "the same message, another id"
-        again += twice
+        ages = [killed - at for at in read[len(read) - twice :]]
+        assert max(ages, default=0) <= WINDOW_SECONDS + ALLOWANCE_SECONDS, f"{twice} came twice, {ages}"
+        again, oldest = again + twice, max([oldest, *ages])
         first += WAITING + 1
-    print(f"{ROUNDS} kills, {again} of {first} messages came twice")
+    print(f"{ROUNDS} kills, {again} of {first} messages came twice, read {oldest * 1000:.1f} ms before the kill at most")
+
+
+def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing):
+    """The socket takes a part, then the window passes, then the kill strikes: of what was taken only
+    what is in one write with something that was not may come twice."""
+    server = start_server(
+        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=MANY
+    )
+    long = "x" * 1000
+    writer = closing(Wire(server.listeners[0].address))
+    writer.login("writer", "secret")
+    for start in range(0, TOO_MANY, PAGE):
+        burst = range(start, start + PAGE)
+        writer.send("".join(MESSAGE.format(n).replace("<body>", f"<body>{long}") for n in burst))
+        writer.send(FENCE.format(start))
+        writer.until_tag("iq", f"f{start}", "result")
+    reader = closing(Wire(server.listeners[0].address, receive_buffer=4096))
+    reader.login("reader", "secret")
+    reader.send("<presence/>")
+    text = reader.until("</message>")
+    # Commits after which what the socket took before the first of them is marked.
+    for number in range(20):
+        writer.send(FENCE.format(f"-{number}"))
+        writer.until_tag("iq", f"f-{number}", "result")
+    server.kill()
+    text += reader.to_end()
+    taken = text.count("</message>")
+    assert taken < TOO_MANY, "the sockets have taken everything"
+    server.serve()
+    again = closing(Wire(server.listeners[0].address))
+    again.login("reader", "secret")
+    again.send("<presence/>")
+    behind = int(re.search(r"(\d+)</body>", again.until("</message>"))[1])
+    assert behind <= taken
+    print(f"{taken} of {TOO_MANY} messages were taken, {taken - behind} came twice")
+    assert taken - behind <= WRITE // len(long), f"{taken} were taken, and again comes {behind}"
