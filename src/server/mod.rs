@@ -76,7 +76,7 @@ pub fn serve(loaded: Loaded) -> ExitCode {
     match start_and_run(&loaded, &mut log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            failure.say();
+            start_text::refuse(&failure, loaded.config.runtime.log_format);
             ExitCode::FAILURE
         }
     }

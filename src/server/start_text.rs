@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::time::FormatTime as _;
 use tracing_subscriber::fmt::time::SystemTime;
 
 use crate::backend::first_start::MadeCertificate;
+use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::cli::version;
 use crate::config::Config;
@@ -36,28 +37,50 @@ pub(super) fn print(text: &str, format: LogFormat) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// The fields are those of every line of the log in JSON.
+/// Why the server does not serve, on stderr. Where the log is for machines it is one line of it, the
+/// remedy included; errors of the configuration itself are for people always, since they come before
+/// it is known.
+pub(super) fn refuse(failure: &Failure, format: LogFormat) {
+    match format {
+        LogFormat::Text => failure.say(),
+        LogFormat::Json => {
+            let line = json_line(&timestamp(), "ERROR", &failure.to_string());
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
 fn json_lines(text: &str) -> String {
-    let mut timestamp = String::new();
-    // Writing into a String cannot fail.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let timestamp = timestamp();
     let line = |line: &str| {
         let level = match line.trim_start().starts_with("warning ") {
             true => "WARN",
             false => "INFO",
         };
-        let fields = json!({
-            "timestamp": timestamp,
-            "level": level,
-            "message": line.trim(),
-            "target": TARGET,
-        });
-        format!("{fields}\n")
+        json_line(&timestamp, level, line.trim())
     };
     text.lines()
         .filter(|text| !text.is_empty())
         .map(line)
         .collect()
+}
+
+fn timestamp() -> String {
+    let mut timestamp = String::new();
+    // Writing into a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    timestamp
+}
+
+/// The fields are those of every line of the log in JSON.
+fn json_line(timestamp: &str, level: &str, message: &str) -> String {
+    let fields = json!({
+        "timestamp": timestamp,
+        "level": level,
+        "message": message,
+        "target": TARGET,
+    });
+    format!("{fields}\n")
 }
 
 /// What was found and made on the way.

@@ -11,6 +11,7 @@ import pytest
 from harness.client import Client, LoginFailed
 from harness.component import Component, shake_hands
 from harness.listener import Listener
+from harness.meerkat import Meerkat
 from harness.web import WebSocket, http_listener
 from harness.wire import Closed, Wire, plain
 
@@ -158,3 +159,15 @@ def test_json_lines_name_connection_listener_and_client(start_server, closing):
     assert "TLS failed" in [line["message"] for line in said["tls"]]
     assert "HTTP failed" in [line["message"] for line in said["http"]]
     assert [line["message"] for line in said["component"]][:1] == ["component connected"]
+
+
+def test_a_failed_start_is_one_json_line(start_server, folder):
+    server = start_server(sections={"runtime": {"log_format": "json"}})
+    (folder / "second").mkdir()
+    second = Meerkat(folder / "second", listeners=server.listeners, sections={"runtime": {"log_format": "json"}})
+    refused = second.run("serve")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    said = json.loads(line)
+    assert said["level"] == "ERROR" and said["target"] == "meerkat::server::start"
+    assert f"127.0.0.1:{server.listeners[0].port}" in said["message"]
