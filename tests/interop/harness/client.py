@@ -110,6 +110,18 @@ class Client(ClientXMPP):
     async def next_presence(self, seconds=STANZA_SECONDS):
         return await asyncio.wait_for(self.presences.get(), seconds)
 
+    async def presence_of(self, kind, seconds=STANZA_SECONDS):
+        """The next presence of that type or, where it is available, that `show`."""
+        while True:
+            presence = await self.next_presence(seconds)
+            if presence["type"] == kind:
+                return presence
+
+    def grants_and_asks(self, contact):
+        """Answers a request for its presence, and asks for the contact's."""
+        self.send_presence_subscription(pto=contact, ptype="subscribed")
+        self.send_presence_subscription(pto=contact, ptype="subscribe")
+
     def say(self, to, body, kind="chat"):
         self.send_message(mto=to, mbody=body, mtype=kind)
 

@@ -76,13 +76,6 @@ async def test_mcabber_chats(start_server, connect, mcabber):
     await romeo.shows("Juliet Capulet")
 
 
-async def until(client, kind):
-    while True:
-        presence = await client.next_presence()
-        if presence["type"] == kind:
-            return presence
-
-
 @pytest.mark.portable
 async def test_mcabber_has_contacts(start_server, connect, mcabber):
     """Adds each other, sees presence, comes back and finds what was said meanwhile."""
@@ -91,25 +84,24 @@ async def test_mcabber_has_contacts(start_server, connect, mcabber):
     await juliet.get_roster()
     romeo = await mcabber(server)
     romeo.type(f"/add juliet@{DOMAIN} Jule")
-    request = await until(juliet, "subscribe")
+    request = await juliet.presence_of("subscribe")
     assert request["from"].bare == f"romeo@{DOMAIN}"
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribed")
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribe")
+    juliet.grants_and_asks(f"romeo@{DOMAIN}")
     await romeo.shows("Jule")
     romeo.type(f"/authorization allow juliet@{DOMAIN}")
-    await until(juliet, "subscribed")
-    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"
+    await juliet.presence_of("subscribed")
+    assert (await juliet.presence_of("available"))["from"].bare == f"romeo@{DOMAIN}"
     juliet.send_presence(pshow="away", pstatus="on the balcony")
     # The letter of her status beside her name in the list.
     await romeo.shows("[a] Jule")
     romeo.type("/status dnd")
-    assert (await until(juliet, "dnd"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("dnd"))["from"].bare == f"romeo@{DOMAIN}"
     await romeo.close("/quit")
-    assert (await until(juliet, "unavailable"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("unavailable"))["from"].bare == f"romeo@{DOMAIN}"
     juliet.say(f"romeo@{DOMAIN}", "Thrice the worse")
     again = await mcabber(server)
     await again.shows("Jule")
     again.type("/roster search Jule")
     again.type("")
     await again.shows("Thrice the worse")
-    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("available"))["from"].bare == f"romeo@{DOMAIN}"

@@ -74,13 +74,6 @@ async def command(terminal, line):
     os.write(terminal.master, b"\r")
 
 
-async def until(client, kind):
-    while True:
-        presence = await client.next_presence()
-        if presence["type"] == kind:
-            return presence
-
-
 @pytest.mark.portable
 async def test_poezio_has_contacts(start_server, connect, poezio):
     server = start_server(listeners=[Listener("starttls")], accounts=ACCOUNTS)
@@ -88,13 +81,12 @@ async def test_poezio_has_contacts(start_server, connect, poezio):
     await juliet.get_roster()
     romeo = await poezio(server)
     await command(romeo, f"/add juliet@{DOMAIN}")
-    request = await until(juliet, "subscribe")
+    request = await juliet.presence_of("subscribe")
     assert request["from"] == f"romeo@{DOMAIN}"
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribed")
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribe")
+    juliet.grants_and_asks(f"romeo@{DOMAIN}")
     # It grants by itself what somebody asks for whom it has asked.
-    await until(juliet, "subscribed")
-    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"
+    await juliet.presence_of("subscribed")
+    assert (await juliet.presence_of("available"))["from"].bare == f"romeo@{DOMAIN}"
     await romeo.shows("accepted your contact proposal")
     await command(romeo, f"/message juliet@{DOMAIN} But soft, what light")
     # Chat states come before it.
@@ -106,12 +98,12 @@ async def test_poezio_has_contacts(start_server, connect, poezio):
     juliet.send_presence(pshow="away", pstatus="on the balcony")
     await romeo.shows("on the balcony")
     await command(romeo, "/status dnd")
-    assert (await until(juliet, "dnd"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("dnd"))["from"].bare == f"romeo@{DOMAIN}"
     await quits(romeo)
-    assert (await until(juliet, "unavailable"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("unavailable"))["from"].bare == f"romeo@{DOMAIN}"
     juliet.say(f"romeo@{DOMAIN}", "Thrice the worse")
     again = await poezio(server)
-    assert (await until(juliet, "available"))["from"].bare == f"romeo@{DOMAIN}"
+    assert (await juliet.presence_of("available"))["from"].bare == f"romeo@{DOMAIN}"
     # What came meanwhile has opened a tab beside the list of contacts.
     await again.shows("1.juliet")
     await command(again, "/win 1")

@@ -53,13 +53,6 @@ async def test_profanity_chats(start_server, connect, profanity, tls):
     await romeo.shows("It is the east")
 
 
-async def until(client, kind):
-    while True:
-        presence = await client.next_presence()
-        if presence["type"] == kind:
-            return presence
-
-
 @pytest.mark.portable
 async def test_profanity_has_contacts(start_server, connect, profanity):
     """Adds each other, sees presence, comes back and finds what was said meanwhile."""
@@ -70,29 +63,28 @@ async def test_profanity_has_contacts(start_server, connect, profanity):
     romeo.type(f"/roster add juliet@{DOMAIN} Jule")
     await romeo.shows(f"juliet@{DOMAIN}")
     romeo.type(f"/sub request juliet@{DOMAIN}")
-    request = await until(juliet, "subscribe")
+    request = await juliet.presence_of("subscribe")
     assert request["from"] == f"romeo@{DOMAIN}"
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribed")
-    juliet.send_presence_subscription(pto=f"romeo@{DOMAIN}", ptype="subscribe")
+    juliet.grants_and_asks(f"romeo@{DOMAIN}")
     await romeo.shows("authorization request from juliet")
     romeo.type(f"/sub allow juliet@{DOMAIN}")
-    await until(juliet, "subscribed")
-    assert (await until(juliet, "available"))["from"] == f"romeo@{DOMAIN}/orchard"
+    await juliet.presence_of("subscribed")
+    assert (await juliet.presence_of("available"))["from"] == f"romeo@{DOMAIN}/orchard"
     juliet.send_presence(pshow="away", pstatus="on the balcony")
     romeo.type("/win 1")
     romeo.type("/who")
     await romeo.shows("on the balcony")
     romeo.type("/status set dnd")
-    assert (await until(juliet, "dnd"))["from"] == f"romeo@{DOMAIN}/orchard"
+    assert (await juliet.presence_of("dnd"))["from"] == f"romeo@{DOMAIN}/orchard"
     await romeo.close("/quit")
-    assert (await until(juliet, "unavailable"))["from"] == f"romeo@{DOMAIN}/orchard"
+    assert (await juliet.presence_of("unavailable"))["from"] == f"romeo@{DOMAIN}/orchard"
     juliet.say(f"romeo@{DOMAIN}", "Thrice the worse")
     again = await profanity(server, POLICIES["starttls"])
     again.type("/roster")
     await again.shows("Jule")
     again.type(f"/msg juliet@{DOMAIN}")
     await again.shows("Thrice the worse")
-    assert (await until(juliet, "available"))["from"] == f"romeo@{DOMAIN}/orchard"
+    assert (await juliet.presence_of("available"))["from"] == f"romeo@{DOMAIN}/orchard"
 
 
 @pytest.mark.portable

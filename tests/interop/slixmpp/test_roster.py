@@ -8,17 +8,10 @@ ACCOUNTS = {"romeo": "secret", "juliet": "secret"}
 async def befriend(one, other):
     """`one` asks, `other` grants."""
     one.send_presence_subscription(pto=other.boundjid.bare, ptype="subscribe")
-    request = await until(other, "subscribe")
+    request = await other.presence_of("subscribe")
     assert request["from"] == one.boundjid.bare
     other.send_presence_subscription(pto=one.boundjid.bare, ptype="subscribed")
-    await until(one, "subscribed")
-
-
-async def until(client, kind):
-    while True:
-        presence = await client.next_presence()
-        if presence["type"] == kind:
-            return presence
+    await one.presence_of("subscribed")
 
 
 async def items(client):
@@ -41,7 +34,7 @@ async def test_friends_see_each_other_and_find_what_was_said(start_server, conne
     there = (await items(romeo))[f"juliet@{DOMAIN}"]
     assert there[:2] == ("both", "Juliet") and set(there[2]) == {"Capulet", "Balcony"}
     await juliet.logout()
-    gone = await until(romeo, "unavailable")
+    gone = await romeo.presence_of("unavailable")
     assert gone["from"].bare == f"juliet@{DOMAIN}"
     for number in range(5):
         romeo.say(f"juliet@{DOMAIN}", f"line {number}")
@@ -56,5 +49,5 @@ async def test_friends_see_each_other_and_find_what_was_said(start_server, conne
     while (await romeo.next_presence())["from"] != juliet.boundjid:
         pass
     assert (await romeo.del_roster_item(f"juliet@{DOMAIN}"))["type"] == "result"
-    await until(juliet, "unsubscribed")
+    await juliet.presence_of("unsubscribed")
     assert f"juliet@{DOMAIN}" not in await items(romeo)
