@@ -175,16 +175,12 @@ impl Outbox for Desk {
         bytes: usize,
     ) -> Result<&mut Vec<u8>, StanzaCondition> {
         let now_ms = self.now_ms;
-        let found = self.links.get_mut(hash, local, remote);
-        if let Some(link) = found
-            && let State::Ready(key) | State::Opening(key) = link.state
-            && self.slab.get(key).is_none()
-        {
-            // Its connection ended by a fault of ours, which tells nobody.
-            link.state = State::Idle;
-        }
-        let found = self.links.get_mut(hash, local, remote);
-        if let Some(State::Ready(key)) = found.map(|link| link.state) {
+        let slab = &self.slab;
+        let way = self.links.get_mut(hash, local, remote).and_then(|link| {
+            link.forget_lost(|key| slab.get(key).is_some());
+            link.way()
+        });
+        if let Some(key) = way {
             if bytes > self.largest(key) / 2 {
                 return Err(StanzaCondition::PolicyViolation);
             }
@@ -205,7 +201,9 @@ impl Outbox for Desk {
         let link = self.links.find_or_make(now_ms, hash, local, remote);
         let link = link.ok_or(full)?;
         match link.state {
-            State::Failed(until_ms, condition) if now_ms < until_ms => return Err(condition),
+            State::Failed(until_ms, condition) if now_ms < until_ms && link.theirs.is_empty() => {
+                return Err(condition);
+            }
             State::Failed(..) => link.state = State::Idle,
             State::Idle | State::Dialling(_) | State::Opening(_) | State::Ready(_) => {}
         }

@@ -315,6 +315,13 @@ impl Shard {
                 Handover::Bosh(request) => self.bosh_arrived(ring, *request),
                 Handover::BoshAnswer(from, body) => self.answer_bosh(ring, from, body),
                 Handover::BoshGone(sid) => self.forget_bosh(&sid),
+                Handover::Server(connection) => {
+                    let key = self.arrive_here(*connection);
+                    let come = AssertUnwindSafe(|| self.come_home(ring, key));
+                    if catch_unwind(come).is_err() {
+                        self.survive(ring, key);
+                    }
+                }
                 Handover::Bind(moved) => {
                     let Moved {
                         connection,

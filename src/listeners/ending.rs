@@ -220,10 +220,16 @@ impl Shard {
             stage @ (Stage::Proxy(_)
             | Stage::Http
             | Stage::Negotiating(_)
-            | Stage::Inbound(_)
             | Stage::Lent
             | Stage::Ending) => {
                 connection.stage = stage;
+                return;
+            }
+            Stage::Inbound(inbound) => {
+                self.incoming_left(key, &inbound);
+                if let Some(connection) = self.desk.slab.get_mut(key) {
+                    connection.stage = Stage::Inbound(inbound);
+                }
                 return;
             }
         };
@@ -242,6 +248,7 @@ impl Shard {
         let Some(mut connection) = self.desk.slab.remove(key) else {
             return;
         };
+        self.desk.links.gone(key);
         if connection.receiving != Receiving::Idle || connection.sending {
             // Ends what is armed in the ring, which would keep the socket open.
             if let Some(socket) = &connection.socket {

@@ -39,6 +39,8 @@ pub enum Handover {
     Accepted(OwnedFd, SocketAddr, u16),
     /// Negotiated here; its user is owned there, where the session is to be opened.
     Bind(Box<Moved>),
+    /// A server's stream on which we send too; the server's domain is owned there.
+    Server(Box<Connection>),
     /// A request for a BOSH session that is there.
     Bosh(Box<bosh::Request>),
     /// The answer to a BOSH request that came in there.

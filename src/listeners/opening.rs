@@ -51,6 +51,14 @@ pub struct Opening {
     keeps: u64,
 }
 
+/// Why a connection goes to another shard.
+pub enum Errand {
+    /// To be bound where its user is owned: the bare JID, and the resource that the client wishes.
+    Bind(Jid, Option<Box<str>>),
+    /// A server's stream, to this shard, which owns the server's domain.
+    Serve(usize),
+}
+
 impl Shard {
     /// Opens the session where its user is owned.
     pub(super) fn bind(
@@ -70,14 +78,14 @@ impl Shard {
         // Its bytes are being handled just now, and some may be left: it goes at the end of the turn.
         if let Some(connection) = self.desk.slab.get_mut(key) {
             connection.held = true;
-            self.movers.push((key, user, resource));
+            self.movers.push((key, Errand::Bind(user, resource)));
         }
     }
 
     /// Connections whose move had to wait go when nothing is under way for them any more.
     pub(super) fn run_movers(&mut self) {
         let waiting = std::mem::take(&mut self.movers);
-        for (key, user, resource) in waiting {
+        for (key, errand) in waiting {
             let Some(connection) = self.desk.slab.get_mut(key) else {
                 continue;
             };
@@ -92,19 +100,22 @@ impl Shard {
                     .as_ref()
                     .is_some_and(|tls| !tls.send.is_empty());
             if busy {
-                self.movers.push((key, user, resource));
+                self.movers.push((key, errand));
             } else {
                 connection.dirty = false;
-                let shard = owner(
-                    self.sessions.hash(user.bare()),
-                    self.settings.hosts.shards(),
-                );
-                self.move_to(shard, key, user, resource);
+                self.move_away(key, errand);
             }
         }
     }
 
-    fn move_to(&mut self, shard: usize, key: Key, user: Jid, resource: Option<Box<str>>) {
+    fn move_away(&mut self, key: Key, errand: Errand) {
+        let shard = match &errand {
+            Errand::Serve(shard) => *shard,
+            Errand::Bind(user, _) => {
+                let hash = self.sessions.hash(user.bare());
+                owner(hash, self.settings.hosts.shards())
+            }
+        };
         let Some(mut connection) = self.desk.slab.remove(key) else {
             return;
         };
@@ -113,16 +124,15 @@ impl Shard {
         self.partial_bytes = self
             .partial_bytes
             .saturating_sub(connection.partial_bytes());
-        let moved = Moved {
-            connection,
-            user,
-            resource,
+        let handover = match errand {
+            Errand::Serve(_) => Handover::Server(Box::new(connection)),
+            Errand::Bind(user, resource) => Handover::Bind(Box::new(Moved {
+                connection,
+                user,
+                resource,
+            })),
         };
-        self.desk
-            .mesh
-            .filling(shard)
-            .handovers
-            .push(Handover::Bind(Box::new(moved)));
+        self.desk.mesh.filling(shard).handovers.push(handover);
     }
 
     /// A connection arrives from another shard to be bound here.

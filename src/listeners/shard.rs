@@ -13,13 +13,13 @@ use crate::backend::embedded::Handle as StoreHandle;
 use crate::backend::password_work::PasswordHandle;
 use crate::base::key::Key;
 use crate::base::timer_wheel::TimerWheel;
-use crate::jid::Jid;
 use crate::listeners::desk::Desk;
 use crate::listeners::drain::Drain;
 use crate::listeners::ending::EndReason;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
+use crate::listeners::opening::Errand;
 use crate::listeners::questions::Question;
 use crate::listeners::report::ServerFacts;
 use crate::listeners::s2s::Letter;
@@ -131,8 +131,8 @@ pub struct Shard {
     pub backlog: VecDeque<Question>,
     /// When a lack of descriptors or memory was last logged.
     pub scarce_logged_ms: u64,
-    /// Connections that wait to be moved to the owner of their user.
-    pub movers: Vec<(Key, Jid, Option<Box<str>>)>,
+    /// Connections that wait to be moved to another shard.
+    pub movers: Vec<(Key, Errand)>,
     /// PROXY headers refused, by kind.
     pub proxy_failures: [u64; 6],
     /// Another shard is so far behind that nothing more is read for it.

@@ -111,6 +111,7 @@ impl Shard {
         let mut at = 0;
         let mut last = Order::Go;
         let before = inbound.proven().len();
+        let went_both_ways = inbound.both_ways().is_some();
         while at < input.len() {
             let rest = input.get(at..).unwrap_or_default();
             match self.next_incoming(key, &mut inbound, scanner, rest, &mut out) {
@@ -119,6 +120,7 @@ impl Shard {
                 Next::Ordered(end, order) => {
                     at += end;
                     match order {
+                        Order::Go if !went_both_ways && inbound.both_ways().is_some() => break,
                         Order::Go => {}
                         Order::Verify(question) => self.ask_about(key, &question),
                         Order::Restart => scanner.reset(),
@@ -132,6 +134,7 @@ impl Shard {
         }
         let proven = inbound.proven().first().map(|(pair, _)| pair.clone());
         let asking = inbound.is_asking();
+        let both_ways = inbound.both_ways().filter(|_| !went_both_ways).cloned();
         for (pair, _) in inbound.proven().iter().skip(before) {
             self.tell_seen(pair.clone());
         }
@@ -149,6 +152,9 @@ impl Shard {
             }
             None if wrote && !asking => self.next_step(key),
             Some(_) | None => {}
+        }
+        if let Some(pair) = both_ways {
+            self.take_home(key, &pair);
         }
         self.perform_incoming(ring, key, last, at, input.len())
     }

@@ -27,6 +27,8 @@ pub const LINKS_MAX: usize = 65_536;
 pub const CONNECTING_MAX: usize = 1024;
 /// Keys that one link may be asking about.
 pub const ASKED_MAX: usize = 64;
+/// Streams of a peer for one pair that a link remembers: a server is a few machines at most.
+pub const THEIRS_MAX: usize = 4;
 /// How long a question about a key may take, in milliseconds. The whole way to the domain's server
 /// lies in it: lookup, connection, TLS.
 pub const ASK_MS: u64 = 30_000;
@@ -75,6 +77,12 @@ pub struct Link {
     pub hash: u64,
     /// Where it stands.
     pub state: State,
+    /// Streams that the peer has opened and on which we may send too (XEP-0288), the oldest first.
+    pub theirs: Vec<Key>,
+    /// Stanzas go on the first of those, and not on one of ours.
+    pub on_theirs: bool,
+    /// The connection that stanzas went on before, until it is known to be gone.
+    pub after: Option<Key>,
     /// Stanzas that wait, one behind the other.
     pub queue: Vec<u8>,
     /// Questions about keys that are not answered.
@@ -97,6 +105,9 @@ impl Link {
             pair,
             hash,
             state: State::Idle,
+            theirs: Vec::new(),
+            on_theirs: false,
+            after: None,
             queue: Vec::new(),
             asked: Vec::new(),
             failed_ms: 0,
@@ -114,7 +125,30 @@ impl Link {
             State::Failed(until_ms, _) => until_ms <= now_ms,
             State::Dialling(_) | State::Opening(_) | State::Ready(_) => false,
         };
-        rests && self.queue.is_empty() && self.asked.is_empty()
+        rests && self.queue.is_empty() && self.asked.is_empty() && self.theirs.is_empty()
+    }
+
+    /// The connection that stanzas go on, where there is one.
+    pub fn way(&self) -> Option<Key> {
+        match self.state {
+            _ if self.on_theirs => self.theirs.first().copied(),
+            State::Ready(key) => Some(key),
+            State::Idle | State::Dialling(_) | State::Opening(_) | State::Failed(..) => None,
+        }
+    }
+
+    /// Forgets connections that `is_there` does not know: a fault of ours ends one without a word.
+    pub fn forget_lost(&mut self, is_there: impl Fn(Key) -> bool) {
+        if let State::Ready(key) | State::Opening(key) = self.state
+            && !is_there(key)
+        {
+            self.state = State::Idle;
+        }
+        if !self.theirs.is_empty() {
+            let first = self.theirs.first().copied();
+            self.theirs.retain(|key| is_there(*key));
+            self.on_theirs &= self.theirs.first().copied() == first;
+        }
     }
 }
 
@@ -129,6 +163,8 @@ pub struct Links {
     wanting: Vec<Name>,
     /// Links that will want something, each once, with the time from which on.
     delayed: Vec<(u64, Name)>,
+    /// Connections whose end links wait for, each with its link; no more than there are links.
+    leaving: Vec<(Key, Name)>,
     /// Bytes in all queues.
     queued: usize,
     /// Links that are being connected.
@@ -200,6 +236,25 @@ impl Links {
         self.delayed.iter().map(|(due_ms, _)| *due_ms).min()
     }
 
+    /// The link has something to do when this connection is gone.
+    pub fn await_end(&mut self, key: Key, name: &Name) {
+        if !self.leaving.iter().any(|(_, waiting)| waiting == name) {
+            self.leaving.push((key, name.clone()));
+        }
+    }
+
+    /// A connection is gone.
+    pub fn gone(&mut self, key: Key) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let is_it = |(leaving, _): &mut (Key, Name)| *leaving == key;
+        let waiting: Vec<_> = self.leaving.extract_if(.., is_it).collect();
+        for (_, (hash, pair)) in waiting {
+            self.want(hash, &pair.local, &pair.remote);
+        }
+    }
+
     /// Links whose time has come want something now.
     pub fn wake(&mut self, now_ms: u64) {
         if self.delayed.is_empty() {
@@ -246,6 +301,16 @@ impl Links {
         queue
     }
 
+    /// Puts what was not sent in front of what has come since.
+    pub fn put_back(&mut self, name: &Name, mut unsent: Vec<u8>) {
+        let link = self.get_mut(name.0, &name.1.local, &name.1.remote);
+        if let Some(link) = link.filter(|_| !unsent.is_empty()) {
+            unsent.append(&mut link.queue);
+            link.queue = unsent;
+        }
+        self.recount();
+    }
+
     /// Room was counted by estimates; what is there counts from now on.
     fn recount(&mut self) {
         self.queued = self.table.iter().map(|link| link.queue.len()).sum();
@@ -285,6 +350,55 @@ mod tests {
             assert!((whole * 3 / 4..=whole).contains(pause), "{pauses:?}");
         }
         assert!(pause_ms(u32::MAX, u64::MAX, &pair) > 700_000);
+    }
+
+    #[test]
+    fn the_way_is_ours_or_theirs() {
+        let key = |slot| Key {
+            slot,
+            generation: 0,
+        };
+        let mut links = Links::default();
+        let link = links.find_or_make(0, 7, "a", "b").expect("room");
+        assert_eq!(link.way(), None);
+        link.theirs = vec![key(1), key(2)];
+        assert_eq!((link.way(), link.is_idle(0)), (None, false));
+        link.state = State::Ready(key(3));
+        assert_eq!(link.way(), Some(key(3)));
+        (link.state, link.on_theirs) = (State::Idle, true);
+        assert_eq!(link.way(), Some(key(1)));
+        link.forget_lost(|lost| lost != key(2));
+        assert_eq!(link.way(), Some(key(1)));
+        link.theirs.push(key(4));
+        link.forget_lost(|lost| lost != key(1));
+        assert_eq!((link.way(), link.theirs.len()), (None, 1));
+        link.state = State::Ready(key(3));
+        link.forget_lost(|lost| lost != key(3));
+        assert_eq!(link.state, State::Idle);
+    }
+
+    #[test]
+    fn what_comes_back_goes_first_when_the_old_way_is_gone() {
+        let key = |slot| Key {
+            slot,
+            generation: 0,
+        };
+        let mut links = Links::default();
+        let name = (7, Pair::new("a", "b"));
+        assert!(links.find_or_make(0, 7, "a", "b").is_some());
+        let queue = links.queue(7, "a", "b", 1).expect("room");
+        queue.push(b'2');
+        links.put_back(&name, b"1".to_vec());
+        links.put_back(&name, Vec::new());
+        links.await_end(key(5), &name);
+        links.await_end(key(5), &name);
+        links.gone(key(4));
+        assert!(!links.wants());
+        links.gone(key(5));
+        assert_eq!(links.take_wanting(), std::slice::from_ref(&name));
+        assert_eq!(links.take_queue(&name), b"12");
+        links.gone(key(5));
+        assert!(!links.wants());
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! streams to others, on which [`heard`] listens: each belongs to a link of the shard that owns the other domain ([`links`]), so
 //! that two entities' stanzas keep their order. Questions about dialback keys travel between the
 //! two as [`Letter`]s, because an incoming stream and the link to its domain may be on different
-//! shards.
+//! shards. An incoming stream that is used in both directions goes where its link is ([`both_ways`]).
 
+mod both_ways;
 mod heard;
 pub mod incoming;
 pub mod links;

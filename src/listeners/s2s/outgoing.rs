@@ -31,10 +31,7 @@ use crate::proto::s2s::dialback::Dialback;
 use crate::proto::s2s::dialback::Verdict;
 use crate::proto::s2s::outbound::Failed;
 use crate::proto::s2s::outbound::Outbound;
-use crate::proto::stanza::Stanza;
 use crate::proto::stanza::error::StanzaCondition;
-use crate::xml::scan::Found;
-use crate::xml::scan::Limits;
 use crate::xml::scan::StreamScope;
 
 /// A stream that lived so long was a success, in milliseconds.
@@ -128,9 +125,7 @@ impl Shard {
             return;
         };
         match link.state {
-            State::Idle if !link.queue.is_empty() || !link.asked.is_empty() => {
-                self.dial(name, None);
-            }
+            State::Idle => self.find_way(name),
             State::Opening(key) | State::Ready(key) => self.use_stream(ring, key, name),
             // A server that connects to us is there, whatever we found out before.
             State::Failed(..) if !link.asked.is_empty() => {
@@ -141,7 +136,21 @@ impl Shard {
                     self.dial(name, None);
                 }
             }
-            State::Idle | State::Dialling(_) | State::Failed(..) => {}
+            State::Dialling(_) | State::Failed(..) => {}
+        }
+    }
+
+    /// There is no stream of ours: one of the peer's is used, or one is made. Questions about keys are
+    /// no business of a peer's stream: where there is one, they get one of ours for themselves.
+    fn find_way(&mut self, name: &Name) {
+        let (hash, pair) = name;
+        if !self.is_settled(name) {
+            return;
+        }
+        self.use_theirs(name);
+        let link = self.desk.links.get_mut(*hash, &pair.local, &pair.remote);
+        if link.is_some_and(|link| !link.queue.is_empty() || !link.asked.is_empty()) {
+            self.dial(name, None);
         }
     }
 
@@ -149,6 +158,7 @@ impl Shard {
     fn use_stream(&mut self, ring: &mut Ring, key: Key, name: &Name) {
         let (hash, pair) = name;
         let settings = Rc::clone(&self.settings);
+        let settled = self.is_settled(name);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
@@ -159,7 +169,7 @@ impl Shard {
             return;
         };
         let mut out = Vec::new();
-        if !link.queue.is_empty() {
+        if !link.queue.is_empty() && settled {
             let terms = settings.federation.terms(&settings.config.general.language);
             outbound.want(&terms, &mut out);
         }
@@ -262,6 +272,11 @@ impl Shard {
         }
         match result {
             Ok(dialled) => {
+                if link.on_theirs && link.asked.is_empty() {
+                    // The peer has come to us meanwhile.
+                    link.state = State::Idle;
+                    return;
+                }
                 link.rest = dialled.rest.clone();
                 let wanted = !link.queue.is_empty();
                 let outbound = Outbound::new(
@@ -408,16 +423,10 @@ impl Shard {
         let verdict = self.verdicts.iter().position(|(failed, _)| *failed == key);
         let verdict = verdict.map(|place| self.verdicts.swap_remove(place).1);
         let ready = outbound.ready().is_some();
-        // What was written for a peer that let us send, and was not sent, is tried again; where the
-        // server stops it goes before the end of the stream.
         let now_ms = self.desk.now_ms;
-        let (unsent, cut, since_ms) = match self.desk.slab.get_mut(key) {
-            Some(connection) if connection.cut => (Vec::new(), true, connection.since_ms),
-            Some(connection) if ready && self.stop_by_ms == 0 => {
-                let unsent = std::mem::take(&mut connection.out);
-                (unsent, false, connection.since_ms)
-            }
-            Some(_) | None => (Vec::new(), false, now_ms),
+        let (cut, since_ms) = match self.desk.slab.get(key) {
+            Some(connection) => (connection.cut, connection.since_ms),
+            None => (false, now_ms),
         };
         let Some(link) = self.desk.links.get_mut(hash, &pair.local, &pair.remote) else {
             return;
@@ -439,7 +448,12 @@ impl Shard {
             if link.failures > LOSSES_MAX {
                 return self.fail_link(&name, StanzaCondition::RemoteServerTimeout);
             }
-            requeue(&mut link.queue, unsent);
+            link.after = Some(key);
+            return self.send_anew(key, &name);
+        }
+        if !link.theirs.is_empty() {
+            // There is another way.
+            link.state = State::Idle;
             return self.desk.links.want(hash, &pair.local, &pair.remote);
         }
         if outbound.failed_external() && !link.without_external {
@@ -461,7 +475,7 @@ impl Shard {
     }
 
     /// There is no way to the domain for now: everybody who waits for one is told.
-    fn fail_link(&mut self, name: &Name, condition: StanzaCondition) {
+    pub(super) fn fail_link(&mut self, name: &Name, condition: StanzaCondition) {
         let (hash, pair) = name;
         let now_ms = self.desk.now_ms;
         let longest_ms = self.settings.federation.retry_max_ms;
@@ -483,33 +497,8 @@ impl Shard {
 
     /// Stanzas that cannot be sent go back to their senders.
     fn send_back(&mut self, queue: &[u8], condition: StanzaCondition) {
-        let scope = StreamScope::ordinary(ns::CLIENT);
-        let limits = Limits {
-            stanza_bytes_max: usize::MAX,
-            ..Limits::default()
-        };
-        let mut scanner = self.spare_scanner();
-        scanner.reset();
-        let mut at = 0;
-        while let Some(rest) = queue.get(at..).filter(|rest| !rest.is_empty()) {
-            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
-                break;
-            };
-            let bytes = rest.get(..end).unwrap_or_default();
-            if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT) {
-                bounce::bounce(&mut self.scene(), bytes, stanza.kind, condition);
-            }
-            at += end;
-        }
-        self.give_scanner(scanner);
+        self.each_stanza(queue, |shard, stanza, bytes| {
+            bounce::bounce(&mut shard.scene(), bytes, stanza.kind, condition);
+        });
     }
-}
-
-/// Puts what was not sent in front of what has come since.
-fn requeue(queue: &mut Vec<u8>, mut unsent: Vec<u8>) {
-    if unsent.is_empty() {
-        return;
-    }
-    unsent.append(queue);
-    *queue = unsent;
 }

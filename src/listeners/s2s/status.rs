@@ -4,6 +4,7 @@ use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
 use crate::listeners::s2s::links::State;
 use crate::listeners::shard::Shard;
+use crate::proto::s2s::Pair;
 
 /// Streams of a shard that are listed; the rest is only counted.
 pub const LISTED_MAX: usize = 1000;
@@ -90,6 +91,9 @@ fn list(connection: &Connection, listed: &mut Vec<StreamStatus>) {
             for (pair, proof) in inbound.proven() {
                 let (local, remote) = (&pair.local, &pair.remote);
                 listed.push(status(false, local, remote, "ready", proof.label()));
+            }
+            if let Some(Pair { local, remote }) = inbound.both_ways() {
+                listed.push(status(true, local, remote, "ready", "certificate"));
             }
         }
         _ => {}

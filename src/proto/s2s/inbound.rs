@@ -1,7 +1,8 @@
-//! RFC 6120, XEP-0178, XEP-0220: the side of a server-to-server stream that was connected to.
+//! RFC 6120, XEP-0178, XEP-0220, XEP-0288: the side of a server-to-server stream that was connected to.
 //!
 //! The machine lives as long as the stream, because a peer may prove further pairs of domains at
-//! any time (multiplexing). Nothing but what [`Inbound::proof`] knows may be sent for.
+//! any time (multiplexing). Nothing but what [`Inbound::proof`] knows may be sent for. A peer whose
+//! certificate is good for its domain may have us send on the stream too (XEP-0288).
 
 use crate::proto::ns;
 use crate::proto::s2s::Found;
@@ -84,6 +85,16 @@ pub struct Inbound {
     remote: Option<Box<str>>,
     proven: Vec<(Pair, Proof)>,
     asked: Vec<Dialback>,
+    both_ways: BothWays,
+}
+
+/// Whether we send on the stream too (XEP-0288).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum BothWays {
+    No,
+    Offered,
+    /// The peer wants it; once its first proof is that of the stream's own pair, we do.
+    Wanted,
 }
 
 impl Inbound {
@@ -98,6 +109,7 @@ impl Inbound {
             remote: None,
             proven: Vec::new(),
             asked: Vec::new(),
+            both_ways: BothWays::No,
         }
     }
 
@@ -132,6 +144,13 @@ impl Inbound {
             .iter()
             .find(|(pair, _)| pair.is(local, remote))
             .map(|(_, proof)| *proof)
+    }
+
+    /// The pair that we may send for on this stream (XEP-0288).
+    pub fn both_ways(&self) -> Option<&Pair> {
+        let (pair, _) = self.proven.first()?;
+        let is_ready = self.both_ways == BothWays::Wanted && self.state == State::Open;
+        is_ready.then_some(pair)
     }
 
     /// True while the server of a domain is being asked.
@@ -174,11 +193,17 @@ impl Inbound {
                         && self.proof(&local, remote).is_none()
                         && (terms.certified)(remote)
                 });
+                // SPEC(XEP-0288 2.1): before authentication. What we would send goes to whoever holds
+                // the other end, so only to one whose certificate says who that is.
+                let bidi = external && self.proven.is_empty();
+                if bidi {
+                    self.both_ways = BothWays::Offered;
+                }
                 let features = Features {
                     starttls: (terms.starttls && !self.secured).then_some(terms.tls_required),
                     external,
                     dialback: self.secured || !terms.tls_required,
-                    bidi: false,
+                    bidi,
                 };
                 features.write(out);
                 self.local = local;
@@ -241,6 +266,13 @@ impl Inbound {
         if found.is(ns::TLS, "starttls") {
             return self.starttls(terms, out);
         }
+        if found.is(ns::BIDI, "bidi")
+            && self.both_ways == BothWays::Offered
+            && self.proven.is_empty()
+        {
+            self.both_ways = BothWays::Wanted;
+            return Order::Go;
+        }
         let too_early = terms.tls_required && !self.secured;
         if found.is(ns::SASL, "auth") {
             if too_early {
@@ -302,11 +334,24 @@ impl Inbound {
         if !is_same {
             return self.refuse(Failure::InvalidAuthzid, out);
         }
-        self.proven
-            .push((Pair::new(&self.local, &remote), Proof::Certificate));
+        self.prove(Pair::new(&self.local, &remote), Proof::Certificate);
         empty("success", ns::SASL, out);
         self.state = State::ExpectHeader;
         Order::Restart
+    }
+
+    /// The peer may send for the pair. The first decides whether the stream goes both ways: it has to
+    /// be the pair of the header, shown by the certificate, and nobody may be asked about another,
+    /// because the answer would not find a stream that moves to where its domain's stanzas are.
+    fn prove(&mut self, pair: Pair, proof: Proof) {
+        if self.proven.is_empty() {
+            let own = self.remote.as_deref();
+            let own = own.is_some_and(|remote| pair.is(&self.local, remote));
+            if !own || proof != Proof::Certificate || self.is_asking() {
+                self.both_ways = BothWays::No;
+            }
+        }
+        self.proven.push((pair, proof));
     }
 
     fn refuse(&mut self, failure: Failure, out: &mut Vec<u8>) -> Order {
@@ -369,8 +414,7 @@ impl Inbound {
             return Order::Go;
         }
         if self.secured && (terms.certified)(&asked.from) {
-            self.proven
-                .push((Pair::new(&asked.to, &asked.from), Proof::Certificate));
+            self.prove(Pair::new(&asked.to, &asked.from), Proof::Certificate);
             asked.answer(Verdict::Valid).write(out);
             return Order::Go;
         }
@@ -408,8 +452,7 @@ impl Inbound {
         asked.answer(verdict).write(out);
         match verdict {
             Verdict::Valid => {
-                self.proven
-                    .push((Pair::new(local, remote), Proof::Dialback));
+                self.prove(Pair::new(local, remote), Proof::Dialback);
                 Order::Go
             }
             Verdict::Invalid | Verdict::Error(_) => self.count_failure(),

@@ -43,6 +43,12 @@ class Dns:
         if direct:
             self.services[f"_xmpps-server._tcp.{domain}"] = [(0, 5, direct, target)]
 
+    def forget(self, domain):
+        """Nobody finds the server of `domain` any more."""
+        for service in ("_xmpp-server", "_xmpps-server"):
+            self.services.pop(f"{service}._tcp.{domain}", None)
+        self.names.pop(f"xmpp.{domain}", None)
+
     def run(self):
         with suppress(OSError):
             while True:

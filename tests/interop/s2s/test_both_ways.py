@@ -1,4 +1,4 @@
-"""XEP-0288 with Prosody's mod_s2s_bidi: its users' stanzas come on the stream that we have opened."""
+"""XEP-0288 with Prosody's mod_s2s_bidi: one stream carries both directions, whoever has opened it."""
 
 import asyncio
 import time
@@ -47,6 +47,44 @@ async def test_one_stream_carries_both_directions(federation, connect):
 
 
 @pytest.mark.timeout(60)
+async def test_the_stream_of_the_other_carries_both_directions(federation, connect):
+    """Prosody opens it; a name server that knows nothing of Prosody shows that no other is needed."""
+    near, far = federation("prosody", "certificate", modules=["s2s_bidi"])
+    far.dns.forget(FAR)
+    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
+    romeo.say(f"juliet@{FAR}", "too early")
+    assert (await romeo.next_message(SECONDS))["error"]["condition"] == "remote-server-not-found"
+    juliet.say(romeo.boundjid.full, "first")
+    assert (await romeo.next_message(SECONDS))["body"] == "first"
+    for number in range(STANZAS):
+        juliet.say(romeo.boundjid.full, str(number))
+        romeo.say(juliet.boundjid.full, str(number))
+    for client in (romeo, juliet):
+        bodies = [(await client.next_message(SECONDS))["body"] for _ in range(STANZAS)]
+        assert bodies == [str(number) for number in range(STANZAS)]
+    for client, other in ((romeo, FAR), (juliet, NEAR)):
+        client.register_plugin("xep_0199")
+        assert await client.plugin["xep_0199"].ping(other, timeout=SECONDS) < SECONDS
+    romeo.say(juliet.boundjid.full, "x" * 200_000)
+    assert len((await juliet.next_message(SECONDS))["body"]) == 200_000
+    streams = await asyncio.to_thread(near.streams)
+    assert len({stream["peer"] for stream in streams}) == 1, streams
+    ready = {(stream["outgoing"], stream["proof"], stream["state"]) for stream in streams}
+    assert ready == {(True, "certificate", "ready"), (False, "certificate", "ready")}
+    assert (await asyncio.to_thread(near.status))["listeners"][1]["accepted"] == 1
+    # It ends with its peer, what is written meanwhile comes back, and the next one is as good.
+    far.kill()
+    romeo.say(f"juliet@{FAR}", "meanwhile")
+    assert (await romeo.next_message(SECONDS))["type"] == "error"
+    far.serve()
+    juliet = await connect(far, "juliet", "secret")
+    juliet.say(romeo.boundjid.full, "again")
+    assert (await romeo.next_message(SECONDS))["body"] == "again"
+    romeo.say(juliet.boundjid.full, "and again")
+    assert (await juliet.next_message(SECONDS))["body"] == "and again"
+
+
+@pytest.mark.timeout(60)
 async def test_without_a_good_certificate_there_are_two_streams(federation, connect):
     near, far = federation("prosody", "dialback", modules=["s2s_bidi"])
     romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
@@ -56,6 +94,7 @@ async def test_without_a_good_certificate_there_are_two_streams(federation, conn
     assert (await romeo.next_message(SECONDS))["body"] == "Ay me!"
     streams = await asyncio.to_thread(near.streams)
     assert len({stream["peer"] for stream in streams}) == 2, streams
+    assert {(stream["outgoing"], stream["proof"]) for stream in streams} == {(True, "dialback"), (False, "dialback")}
 
 
 @pytest.mark.timeout(60)

@@ -139,6 +139,84 @@ fn external() {
     assert!(machine.proven().is_empty());
 }
 
+const BIDI: &str = "<bidi xmlns='urn:xmpp:bidi'/>";
+const AUTH: &str = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>";
+
+#[test]
+fn both_ways_is_offered_to_whom_the_certificate_names() {
+    let world = World {
+        certified: "far.example",
+        ..PLAIN
+    };
+    let named = "from='far.example' to='a.example'";
+    for (world, secured, attributes, offered) in [
+        (world, true, named, true),
+        (world, false, named, false),
+        (PLAIN, true, named, false),
+        (world, true, "to='a.example'", false),
+        (world, true, "from='other.example' to='a.example'", false),
+    ] {
+        let mut machine = Inbound::new(secured);
+        let (_, out) = header(&mut machine, world, attributes);
+        assert_eq!(out.contains("urn:xmpp:features:bidi"), offered, "{out}");
+        // Who takes what was not offered is told what anybody is told.
+        let (order, _) = element(&mut machine, world, BIDI);
+        assert_eq!(order == Order::Go, offered, "{order:?}");
+        assert_eq!(machine.both_ways(), None);
+    }
+}
+
+#[test]
+fn both_ways_with_external() {
+    let world = World {
+        certified: "far.example",
+        ..PLAIN
+    };
+    let mut machine = opened(world, true);
+    assert_eq!(element(&mut machine, world, BIDI).0, Order::Go);
+    assert_eq!(element(&mut machine, world, AUTH).0, Order::Restart);
+    assert_eq!(machine.both_ways(), None, "there is no stream yet");
+    let (_, out) = header(&mut machine, world, "from='far.example' to='a.example'");
+    assert!(!out.contains("bidi"), "{out}");
+    let pair = Pair::new("a.example", "far.example");
+    assert_eq!(machine.both_ways(), Some(&pair));
+    // Further pairs change nothing.
+    element(&mut machine, world, &claim("far.example", "b.example"));
+    assert_eq!(machine.both_ways(), Some(&pair));
+    // Whoever does not ask for it does not get it, and asking late is too late.
+    let mut machine = opened(world, true);
+    assert_eq!(element(&mut machine, world, AUTH).0, Order::Restart);
+    header(&mut machine, world, "from='far.example' to='a.example'");
+    assert_eq!(element(&mut machine, world, BIDI).0, Order::Stanza);
+    assert_eq!(machine.both_ways(), None);
+}
+
+#[test]
+fn both_ways_with_dialback() {
+    let world = World {
+        certified: "far.example",
+        ..PLAIN
+    };
+    let own = claim("far.example", "a.example");
+    let mut machine = opened(world, true);
+    element(&mut machine, world, BIDI);
+    element(&mut machine, world, &own);
+    let pair = Pair::new("a.example", "far.example");
+    assert_eq!(machine.both_ways(), Some(&pair));
+    // Another pair first, or one about which somebody is being asked.
+    for other in [
+        claim("far.example", "b.example"),
+        claim("x.example", "a.example"),
+    ] {
+        let mut machine = opened(world, true);
+        element(&mut machine, world, BIDI);
+        element(&mut machine, world, &other);
+        element(&mut machine, world, &own);
+        assert_eq!(machine.both_ways(), None, "{other}");
+        assert!(machine.proof("a.example", "far.example").is_some());
+    }
+}
+
 #[test]
 fn the_stream_after_external_is_the_same() {
     let world = World {
