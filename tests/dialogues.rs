@@ -94,7 +94,8 @@ fn together(scripts: &[Script]) -> Vec<String> {
         .collect();
     let first = &scripts[0];
     let others = (first.service.as_ref(), first.s2s.as_ref());
-    let site = match Site::start(&hosts, &first.sections, &first.listener, others) {
+    let (sections, listener) = (&first.sections, &first.listener);
+    let site = match Site::start(&hosts, sections, listener, others, &first.peers) {
         Ok(site) => site,
         Err(what) => return vec![format!("{}: the server does not start: {what}", first.name)],
     };
@@ -191,6 +192,7 @@ fn what_is_wrong_is_found() {
         &scripts[0].sections,
         &scripts[0].listener,
         (None, None),
+        &[],
     );
     let mut site = site.expect("the server starts");
     // What is expected here never comes.

@@ -1,6 +1,7 @@
 //! A client of one dialogue: its stream, and how it logs in.
 
 use std::net::SocketAddr;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -51,8 +52,19 @@ impl Client {
         patience: Duration,
         host: &str,
     ) -> Result<Self, String> {
-        Ok(Self {
-            connection: Connection::open(address, patience).map_err(|error| error.to_string())?,
+        let connection = Connection::open(address, patience).map_err(|error| error.to_string())?;
+        Ok(Self::on(connection, host))
+    }
+
+    /// The other end of a connection that the server has made.
+    pub(crate) fn taken(socket: TcpStream, patience: Duration, host: &str) -> Result<Self, String> {
+        let connection = Connection::on(socket, patience).map_err(|error| error.to_string())?;
+        Ok(Self::on(connection, host))
+    }
+
+    fn on(connection: Connection, host: &str) -> Self {
+        Self {
+            connection,
             reader: StreamReader::default(),
             host: host.to_owned(),
             content: CLIENT,
@@ -61,7 +73,7 @@ impl Client {
             bound: None,
             is_open: true,
             is_available: false,
-        })
+        }
     }
 
     /// It is a component from now on.

@@ -51,7 +51,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects in clear.
     pub(crate) fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, patience)?;
+        Self::on(TcpStream::connect_timeout(&address, patience)?, patience)
+    }
+
+    /// On a socket that is connected.
+    pub(crate) fn on(socket: TcpStream, patience: Duration) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(patience))?;
         // The address is what the server's log calls this client.

@@ -75,6 +75,7 @@ impl Stage<'_> {
             ["opens", "to", "serve"] => self.open_to_serve(&line.actor).map(drop),
             ["opens", "to", "serve", "over", "TLS"] => self.open_to_serve(&line.actor)?.handshake(),
             ["opens", "to", "federate"] => self.open_to_federate(&line.actor),
+            ["is", "called", "for", name] => self.be_called(&line.actor, name),
             ["serves", name] => self.serve(&line.actor, name, ""),
             ["serves", name, "everywhere"] => self.serve(&line.actor, name, "is_subdomain='true'"),
             ["wants", name] => self.want(&line.actor, name, "").map(drop),
@@ -121,6 +122,19 @@ impl Stage<'_> {
     fn open_to_federate(&mut self, actor: &str) -> Result<(), String> {
         let address = self.site.s2s.ok_or("the server takes no servers")?;
         let mut client = Client::open(address, self.site.patience, self.host)?;
+        client.become_server();
+        self.clients.insert(actor.to_owned(), client);
+        Ok(())
+    }
+
+    /// The server has connected to a domain that the dialogue plays.
+    fn be_called(&mut self, actor: &str, name: &str) -> Result<(), String> {
+        let peer = self.site.peers.get(name);
+        let peer = peer.ok_or("the dialogue is not with that peer")?;
+        let (socket, _) = peer
+            .accept()
+            .map_err(|error| format!("nobody connects: {error}"))?;
+        let mut client = Client::taken(socket, self.site.patience, self.host)?;
         client.become_server();
         self.clients.insert(actor.to_owned(), client);
         Ok(())

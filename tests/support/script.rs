@@ -24,6 +24,8 @@ pub(crate) struct Script {
     pub(crate) service: Option<Table>,
     /// Merged into its listener for servers; None: it has none.
     pub(crate) s2s: Option<Table>,
+    /// Domains of other servers, which the dialogue plays.
+    pub(crate) peers: Vec<String>,
     /// True where the server is stopped or otherwise not to be shared.
     pub(crate) alone: bool,
     /// The served domains.
@@ -62,6 +64,7 @@ impl Script {
             listener: Table::new(),
             service: None,
             s2s: None,
+            peers: Vec::new(),
             alone: false,
             hosts,
             lines: Vec::new(),
@@ -95,6 +98,11 @@ impl Script {
         }
         if let Some(option) = line.strip_prefix("with s2s ") {
             return add_option(self.s2s.get_or_insert_default(), option);
+        }
+        if let Some(name) = line.strip_prefix("with peer ") {
+            self.alone = true;
+            self.peers.push(name.trim().to_owned());
+            return Ok(());
         }
         if let Some(option) = line.strip_prefix("with server ") {
             return add_option(&mut self.sections, option);

@@ -1,8 +1,10 @@
 //! A server in this process, on a folder of its own, with the accounts that every dialogue has.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
@@ -18,6 +20,7 @@ use meerkat::config;
 use meerkat::server::Server;
 use meerkat::store::AccountId;
 use meerkat::store::Request;
+use socket2::SockRef;
 use toml::Table;
 use toml::Value;
 
@@ -39,6 +42,8 @@ pub(crate) struct Site {
     pub(crate) service: Option<SocketAddr>,
     /// Where other servers connect, if it takes any.
     pub(crate) s2s: Option<SocketAddr>,
+    /// Where the server connects to for these domains.
+    pub(crate) peers: BTreeMap<String, TcpListener>,
     /// How long they wait for it.
     pub(crate) patience: Duration,
     server: Mutex<Option<Server>>,
@@ -55,13 +60,14 @@ impl config::Files for OnDisk {
 }
 
 impl Site {
-    /// Starts a server for `hosts`. `sections` is merged into the configuration, `listener` into
+    /// Starts a server for `hosts`, which may talk with `peers`. `sections` is merged into the configuration, `listener` into
     /// its only listener for clients, `service` and `s2s` into those for components and servers.
     pub(crate) fn start(
         hosts: &[String],
         sections: &Table,
         listener: &Table,
         (service, s2s): (Option<&Table>, Option<&Table>),
+        peers: &[String],
     ) -> Result<Self, String> {
         let number = SITES.fetch_add(1, Ordering::Relaxed);
         let name = format!("meerkat-site-{}-{number}", std::process::id());
@@ -69,7 +75,10 @@ impl Site {
         // A folder that an earlier process of this number left behind.
         let _ = fs::remove_dir_all(&folder);
         let listeners = (listener, service, s2s);
-        let text = configuration(&folder.display().to_string(), hosts, sections, listeners);
+        let (peers, ways) = listen_for(peers).map_err(|error| error.to_string())?;
+        let mut sections = sections.clone();
+        merge(&mut sections, &ways);
+        let text = configuration(&folder.display().to_string(), hosts, &sections, listeners);
         let config = config::decode(&text, "dialogue.toml", &OnDisk)
             .map_err(|errors| format!("{errors}\n{text}"))?;
         let loaded = Loaded { config, file: None };
@@ -86,6 +95,7 @@ impl Site {
             address: address.ok_or("the server has no listener")?,
             service,
             s2s,
+            peers,
             patience: PATIENCE,
             server: Mutex::new(Some(server)),
             stopping: Mutex::new(None),
@@ -123,6 +133,39 @@ impl Drop for Site {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Listeners of servers that the dialogue plays, and what the configuration says of those.
+fn listen_for(peers: &[String]) -> io::Result<(BTreeMap<String, TcpListener>, Table)> {
+    let mut listeners = BTreeMap::new();
+    let mut ways = Table::new();
+    let (mut addresses, mut policies) = (Vec::new(), Vec::new());
+    for peer in peers {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
+        let port = i64::from(listener.local_addr()?.port());
+        let host = ("host".to_owned(), Value::String(peer.clone()));
+        let text = |key: &str, value: &str| (key.to_owned(), Value::String(value.to_owned()));
+        addresses.push(Value::Table(Table::from_iter([
+            host.clone(),
+            text("ip_address", "127.0.0.1"),
+            ("port".to_owned(), Value::Integer(port)),
+        ])));
+        policies.push(Value::Table(Table::from_iter([
+            host,
+            text("policy", "allow"),
+        ])));
+        listeners.insert(peer.clone(), listener);
+    }
+    if !peers.is_empty() {
+        let outgoing = Table::from_iter([("address".to_owned(), Value::Array(addresses))]);
+        let section = Table::from_iter([
+            ("outgoing".to_owned(), Value::Table(outgoing)),
+            ("host_policy".to_owned(), Value::Array(policies)),
+        ]);
+        ways.insert("s2s".to_owned(), Value::Table(section));
+    }
+    Ok((listeners, ways))
 }
 
 fn configuration(
