@@ -44,7 +44,6 @@ const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembere
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
 const OWN_NAME: &str = "the domain itself is always named";
 const EVERY_HOST: &str = "a handler serves the users of every host";
-const TELLS_BY_LENGTH: &str = "the length of compressed answers would tell what is in them";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
 /// Paths without array indices; `*` stands for any one key. What is not listed has no effect.
@@ -70,7 +69,6 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.service.max_fsm_queue", Nothing(OUTBOUND_BUFFER)),
     ("listen.component", Works),
     ("listen.http", Works),
-    ("listen.http.protocol.compress", Nothing(TELLS_BY_LENGTH)),
     (
         "listen.http.handlers.mongoose_graphql_handler",
         NotServed(ABSENT_HANDLER),

@@ -99,6 +99,8 @@ pub struct Listener {
     pub session: bool,
     /// Its connections speak HTTP.
     pub http: bool,
+    /// Answers are compressed for who takes that.
+    pub compress: bool,
     /// What they may ask for.
     pub sites: Sites,
     /// Logins of its dashboards.
@@ -314,6 +316,7 @@ impl Listener {
             session: false,
             is_s2s: true,
             http: false,
+            compress: false,
             sites: Sites::default(),
             dashboards: Vec::new(),
             handler_of: None,
@@ -381,6 +384,7 @@ impl Listener {
             access,
             session,
             http,
+            compress: matches!(&configured.kind, ListenerKind::Http(http) if http.protocol.compress),
             sites: Sites::default(),
             dashboards: Vec::new(),
             handler_of: None,

@@ -54,7 +54,7 @@ options! {
 options! {
     /// `protocol` of an http listener.
     Protocol {
-        /// Compress answers where the client can take it.
+        /// Compress answers (BOSH, metrics, documents) of 512 bytes to 256 KiB where the client can take it. What a dashboard says behind its login never is.
         compress: bool = Kind::Bool, Unwritten::Bool(false);
     }
 }

@@ -18,6 +18,7 @@ use hyper::StatusCode;
 use super::answer;
 use super::conversation::Asked;
 use super::conversation::Content;
+use super::gzip;
 use crate::base::key::Key;
 use crate::config::Bound;
 use crate::config::modules::Bosh as Configured;
@@ -113,7 +114,8 @@ fn of(connection: &mut Connection) -> Option<&mut Bosh> {
 
 /// The answer that carries a `<body/>`.
 fn respond(body: Vec<u8>) -> Response<Content> {
-    answer::with_cors(answer::content(StatusCode::OK, CONTENT_TYPE, body))
+    let answer = answer::content(StatusCode::OK, CONTENT_TYPE, body);
+    answer::with_cors(gzip::compressible(answer))
 }
 
 fn refusal(condition: Condition) -> Vec<u8> {

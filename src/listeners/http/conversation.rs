@@ -38,6 +38,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 
 use crate::listeners::http::answer;
+use crate::listeners::http::gzip::Packing;
 use crate::listeners::settings::Settings;
 
 /// Bytes of a request's head, and of what hyper reads ahead.
@@ -278,6 +279,8 @@ pub struct Conversation {
     pub socket_peer: Option<SocketAddr>,
     /// Its requests come from a proxy whose word is taken.
     pub is_forwarded: bool,
+    /// Whether the answer that is due is compressed.
+    pub packing: Packing,
     /// Where events go.
     pub events: Option<Rc<RefCell<Events>>>,
     /// What is wrong with the peer's HTTP.
@@ -314,6 +317,7 @@ impl Conversation {
             upgrade: None,
             socket_peer: None,
             is_forwarded: false,
+            packing: Packing::Off,
             events: None,
             failure: None,
         }

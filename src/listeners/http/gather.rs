@@ -4,6 +4,7 @@ use hyper::StatusCode;
 
 use super::answer;
 use super::dashboard;
+use super::gzip;
 use super::metrics;
 use crate::base::key::Key;
 use crate::listeners::mail::Note;
@@ -99,7 +100,8 @@ impl Shard {
             Purpose::Metrics => {
                 let statuses = report::statuses(answers);
                 let text = metrics::text(&self.settings, &statuses, &self.server_facts());
-                answer::content(StatusCode::OK, metrics::CONTENT_TYPE, text)
+                let answer = answer::content(StatusCode::OK, metrics::CONTENT_TYPE, text);
+                gzip::compressible(answer)
             }
             Purpose::Sessions => dashboard::document(StatusCode::OK, &report::sessions(answers)),
             Purpose::Kick => dashboard::kicked(answers),

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::answer;
 use super::conversation::Content;
+use super::gzip;
 use super::sites::Handler;
 use super::sites::host;
 use crate::listeners::settings::Listener;
@@ -59,7 +60,7 @@ pub fn document(
         answer::content(StatusCode::OK, "application/xrd+xml", text)
     };
     // Section 4: any page may read it.
-    answer::with_cors(answer)
+    answer::with_cors(gzip::compressible(answer))
 }
 
 fn links(

@@ -15,6 +15,7 @@ pub mod conversation;
 pub mod dashboard;
 pub mod forwarded;
 pub mod gather;
+pub mod gzip;
 pub mod host_meta;
 pub mod metrics;
 pub mod sites;
@@ -36,6 +37,8 @@ use self::conversation::Events;
 use self::conversation::Progress;
 use self::gather::Gathering;
 use self::gather::Purpose;
+use self::gzip::Gzip;
+use self::gzip::Packing;
 use self::sites::Handler;
 use self::sites::NoSite;
 use crate::base::key::Key;
@@ -61,6 +64,7 @@ pub struct Http {
     pub bosh: bosh::Sessions,
     /// Who looks at dashboards.
     pub pulse: dashboard::pulse::Pulse,
+    gzip: Gzip,
 }
 
 impl Http {
@@ -172,7 +176,9 @@ impl Shard {
                 break;
             };
             match self.answer(key, &mut conversation, request) {
-                Some(answer) => conversation.answer(answer),
+                Some(answer) => {
+                    conversation.answer(self.http.gzip.pack(answer, conversation.packing));
+                }
                 None => break,
             }
         }
@@ -214,7 +220,7 @@ impl Shard {
         if !conversation.is_asking || conversation.serial != serial {
             return;
         }
-        conversation.answer(answer);
+        conversation.answer(self.http.gzip.pack(answer, conversation.packing));
         self.pump(ring, key);
         self.listen_on(ring, key);
     }
@@ -285,6 +291,11 @@ impl Shard {
         self.forwarded(key, conversation, &request);
         let connection = self.desk.slab.get_mut(key)?;
         let listener = settings.listener(connection.listener);
+        conversation.packing = if listener.compress {
+            Packing::of(&request.parts.headers)
+        } else {
+            Packing::Off
+        };
         match listener.sites.find(&request.parts) {
             Err(NoSite::BadHost) => Some(answer::explained(
                 StatusCode::BAD_REQUEST,

@@ -26,7 +26,11 @@ class Answer:
         first, *lines = head.split("\r\n")
         self.status = int(first.split(" ")[1])
         self.headers = dict(line.lower().split(": ", 1) for line in lines if line)
-        self.body = body
+        self.raw = body
+
+    @property
+    def body(self):
+        return self.raw.decode()
 
 
 class Http(Wire):
@@ -44,7 +48,7 @@ class Http(Wire):
         head = self.until("\r\n\r\n")
         length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
         body = self.exactly(int(length[1])) if length else b""
-        return Answer(head, body.decode())
+        return Answer(head, body)
 
     def exactly(self, count):
         while len(self.pending) < count:

@@ -39,6 +39,7 @@ use super::conversation::Content;
 use super::conversation::Conversation;
 use super::forwarded;
 use super::gather::Purpose;
+use super::gzip;
 use crate::base::key::Key;
 use crate::listeners::report;
 use crate::listeners::shard::Shard;
@@ -296,7 +297,8 @@ fn with_cookie(
 fn file(kind: &'static str, text: &'static str) -> Response<Content> {
     let answer = answer::content(StatusCode::OK, kind, Bytes::from_static(text.as_bytes()));
     // It may have changed with the server.
-    answer::with(guard(answer), CACHE_CONTROL, "no-cache")
+    let answer = answer::with(guard(answer), CACHE_CONTROL, "no-cache");
+    gzip::compressible(answer)
 }
 
 fn guard(answer: Response<Content>) -> Response<Content> {
