@@ -220,11 +220,13 @@ def test_sessions_on_all_cores(server):
     assert server.must_run("session", "list").count(" bosh ") == 10
 
 
-@pytest.mark.timeout(60)
-def test_who_stays_away_is_gone(server):
+def test_who_stays_away_is_gone(start_server):
+    listeners = [http_listener(mongoose_bosh_handler={"path": "/http-bind"})]
+    sections = PLAIN | {"services.service_bosh": {"inactivity": 2}}
+    server = start_server(listeners=listeners, accounts=ACCOUNTS, sections=sections)
     romeo, juliet = Bosh(server), Bosh(server)
-    romeo.login("romeo", "secret")
-    juliet.login("juliet", "secret", wait=5)
+    romeo.login("romeo", "secret", wait=1)
+    juliet.login("juliet", "secret")
     # A message that nobody fetches is kept for her next session.
     romeo.ask(MESSAGE.format(juliet.jid, "x", "kept"))
     while not server.ended("timeout"):
