@@ -1,4 +1,4 @@
-//! `meerkat account add`, `del`, `passwd`, `list`.
+//! `meerkat account add`, `passwd`, `list`; `del` is in `cli::removal`.
 //!
 //! They open the store themselves: SQLite lets them work beside a running server, which notices.
 
@@ -50,17 +50,6 @@ pub(super) fn add(loaded: &Loaded, new: NewPassword) -> Result<(), Failure> {
     store.close();
     hint(&format!("{id} added to {}", file(loaded).display()));
     warn_if_unused(&loaded.config, id.host());
-    Ok(())
-}
-
-/// `account del`.
-pub(super) fn del(loaded: &Loaded, jid: &str) -> Result<(), Failure> {
-    // Of any host: accounts of a host that is no longer served have to go somehow.
-    let id = parse(jid)?;
-    let store = existing_store(loaded)?;
-    let response = store.handle().call(Request::Delete { id: id.clone() })?;
-    done(&response, || no_such(&id, loaded))?;
-    hint(&format!("{id} removed from {}", file(loaded).display()));
     Ok(())
 }
 
@@ -151,7 +140,7 @@ pub(super) fn account(config: &Config, text: &str) -> Result<AccountId, Failure>
     )))
 }
 
-fn parse(text: &str) -> Result<AccountId, Failure> {
+pub(super) fn parse(text: &str) -> Result<AccountId, Failure> {
     let jid: Jid = text.parse().map_err(|error| {
         Failure::new(format!(
             "{text}: not a JID such as romeo@example.org: {error}"
@@ -170,14 +159,14 @@ fn parse(text: &str) -> Result<AccountId, Failure> {
     })
 }
 
-fn prepared_host(host: &str) -> Result<String, Failure> {
+pub(super) fn prepared_host(host: &str) -> Result<String, Failure> {
     let prepared = jid::domain_prep(host);
     prepared
         .map(String::from)
         .map_err(|error| Failure::new(format!("{host}: {error}")))
 }
 
-fn existing_store(loaded: &Loaded) -> Result<Store, Failure> {
+pub(super) fn existing_store(loaded: &Loaded) -> Result<Store, Failure> {
     let file = file(loaded);
     if !file.exists() {
         return Err(Failure::new(format!(
@@ -189,7 +178,7 @@ fn existing_store(loaded: &Loaded) -> Result<Store, Failure> {
     Ok(Store::open(&loaded.data_folder())?)
 }
 
-fn file(loaded: &Loaded) -> PathBuf {
+pub(super) fn file(loaded: &Loaded) -> PathBuf {
     loaded.data_folder().join(FILE_NAME)
 }
 
@@ -206,6 +195,7 @@ fn done(response: &Response, otherwise: impl FnOnce() -> Failure) -> Result<(), 
         Response::Count(_)
         | Response::Credentials(_)
         | Response::Data(_)
+        | Response::Deleted(_)
         | Response::Exists(_)
         | Response::Offline(_)
         | Response::Opening(_)
@@ -219,7 +209,7 @@ fn exists_already(id: &AccountId) -> Failure {
     ))
 }
 
-fn no_such(id: &AccountId, loaded: &Loaded) -> Failure {
+pub(super) fn no_such(id: &AccountId, loaded: &Loaded) -> Failure {
     Failure::new(format!(
         "there is no account {id} in {}",
         file(loaded).display()

@@ -15,6 +15,7 @@ mod import;
 mod live;
 mod load;
 mod passwords;
+mod removal;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -117,7 +118,8 @@ enum Command {
 enum Account {
     /// Make an account; asks for the password, or reads it as one line from stdin
     Add(NewPassword),
-    /// Remove an account and all that belongs to it
+    /// Remove an account and all that belongs to it; a running server ends its sessions and tells its
+    /// contacts
     Del {
         /// Such as romeo@example.org
         jid: String,
@@ -193,17 +195,17 @@ fn carry_out(arguments: Arguments, commands: Commands) -> Result<ExitCode, Failu
         }
         Some(Command::Doctor { json }) => return (commands.doctor)(&load()?, json),
         Some(Command::Check) => check::run(&load()?, commands.examine)?,
-        Some(Command::Account(what)) => account(&load()?, what)?,
+        Some(Command::Account(what)) => account(&load()?, commands.ask, what)?,
         Some(Command::Completions { shell }) => generate::completions(Arguments::command(), shell)?,
         Some(Command::Manual { folder }) => generate::manual(Arguments::command(), &folder)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn account(loaded: &Loaded, what: Account) -> Result<(), Failure> {
+fn account(loaded: &Loaded, ask: Ask, what: Account) -> Result<(), Failure> {
     match what {
         Account::Add(new) => account::add(loaded, new),
-        Account::Del { jid } => account::del(loaded, &jid),
+        Account::Del { jid } => removal::del(loaded, ask, &jid),
         Account::Passwd(new) => account::passwd(loaded, new),
         Account::List { host } => account::list(loaded, host.as_deref()),
         Account::Import(options) => import::run(loaded, &options),

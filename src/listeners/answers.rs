@@ -126,6 +126,7 @@ impl Shard {
             Note::Dialled(name, attempt, result) => self.dialled(ring, &name, attempt, result),
             Note::Gathered(id, answer) => self.gathered(ring, id, answer),
             Note::Inquiry(inquiry) => self.inquired(ring, inquiry),
+            Note::Removed(id, result, reply) => self.account_removed(ring, &id, result, reply),
             Note::Opening(opening, result) => {
                 self.questions = self.questions.saturating_sub(1);
                 self.opening(ring, *opening, result);

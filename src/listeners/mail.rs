@@ -15,6 +15,7 @@ use crate::listeners::s2s::Letter;
 use crate::listeners::s2s::links::Name;
 use crate::listeners::status::Answer;
 use crate::listeners::status::Inquiry;
+use crate::listeners::status::Reply;
 use crate::modules;
 use crate::modules::register::Ask;
 use crate::net::dial::DialError;
@@ -27,6 +28,7 @@ use crate::proto::sasl::keys::Secret;
 use crate::route::envelope::Envelopes;
 use crate::route::services::Word;
 use crate::runtime::mesh::Batch;
+use crate::store::AccountId;
 use crate::store::Response;
 use crate::store::StoreError;
 
@@ -132,6 +134,7 @@ impl Note {
             Self::Unregistered(key, _) => Some(*key),
             Self::Dialled(..)
             | Self::Inquiry(_)
+            | Self::Removed(..)
             | Self::Gathered(..)
             | Self::Alive(_)
             | Self::Verified(_)
@@ -175,6 +178,8 @@ pub enum Note {
     Dialled(Box<Name>, u64, Result<Dialled, DialError>),
     /// Somebody asks how things are.
     Inquiry(Inquiry),
+    /// The store has removed an account for the operator, or has not.
+    Removed(AccountId, Result<Response, StoreError>, Reply),
     /// What a shard answers to a question of this one.
     Gathered(u64, Answer),
     /// Somebody asks whether the shard still does its turns: its number is the answer.

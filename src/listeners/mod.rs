@@ -34,6 +34,7 @@ pub mod pause;
 pub mod questions;
 pub mod receive;
 pub mod registration;
+pub mod removal;
 pub mod report;
 pub mod s2s;
 pub mod send;

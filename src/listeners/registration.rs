@@ -9,7 +9,6 @@ use std::rc::Rc;
 use crate::auth::password::Salts;
 use crate::base::key::Key;
 use crate::config::Who;
-use crate::listeners::ending::EndReason;
 use crate::listeners::mail::Addressed;
 use crate::listeners::mail::Note;
 use crate::listeners::mail::Waiting;
@@ -19,13 +18,9 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::register;
 use crate::modules::register::Ask;
 use crate::modules::register::Refusal;
-use crate::modules::roster;
-use crate::modules::roster_change;
 use crate::net::ring::Ring;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
-use crate::proto::stream::error::StreamCondition;
-use crate::proto::stream::error::StreamError;
 use crate::store::Request;
 use crate::store::Response;
 use crate::store::StoreError;
@@ -207,8 +202,8 @@ impl Shard {
             .map(reply::attribute)
             .unwrap_or_default();
         let from = waiting.target.as_deref();
-        let condition = match result {
-            Ok(Response::Done) => None,
+        let condition = match &result {
+            Ok(Response::Done | Response::Deleted(_)) => None,
             Ok(Response::AlreadyExists) => Some(StanzaCondition::Conflict),
             Ok(Response::NoSuchAccount) => Some(StanzaCondition::NotAcceptable),
             Ok(_) | Err(_) => Some(StanzaCondition::InternalServerError),
@@ -224,7 +219,11 @@ impl Shard {
             }
         }
         match (condition, &waiting.ask, waiting.address) {
-            (None, Ask::Remove(id), _) => self.end_account(ring, &id.to_string()),
+            (None, Ask::Remove(id), _) => {
+                if let Ok(Response::Deleted(roster)) = result {
+                    self.end_account(ring, &id.to_string(), &roster);
+                }
+            }
             (None, Ask::Create(id, _), Some(address)) => {
                 let settings = Rc::clone(&self.settings);
                 let modules = settings.config.modules_of(id.host());
@@ -238,33 +237,6 @@ impl Shard {
                 self.settings.registrations.shorten(address, until_ms);
             }
             (_, Ask::Create(..) | Ask::Change(..) | Ask::Remove(_), _) => {}
-        }
-    }
-
-    /// XEP-0077 section 3.2: the sessions of a removed account end, and its contacts are told that
-    /// there are no subscriptions any more.
-    fn end_account(&mut self, ring: &mut Ring, bare: &str) {
-        let farewells = roster::farewells(&self.sessions, bare);
-        let hash = self.sessions.hash(bare);
-        let user = self.sessions.user(hash, bare);
-        let keys: Vec<Key> = user
-            .map(|user| {
-                user.sessions()
-                    .iter()
-                    .map(|session| session.connection)
-                    .collect()
-            })
-            .unwrap_or_default();
-        for key in keys {
-            let error = StreamError::because(
-                StreamCondition::NotAuthorized,
-                "the account has been removed",
-            );
-            self.end_with(ring, key, EndReason::Replaced, error);
-        }
-        // Behind the presence that ended with the sessions.
-        for after in farewells {
-            roster_change::follow(&mut self.scene(), bare, &after, None);
         }
     }
 }

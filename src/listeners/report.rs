@@ -4,6 +4,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::listeners::removal::Removal;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::settings::Settings;
 use crate::listeners::status::Answer;
@@ -30,7 +31,7 @@ pub fn statuses(answers: Vec<Answer>) -> Vec<ShardStatus> {
         .into_iter()
         .filter_map(|answer| match answer {
             Answer::Status(status) => Some(*status),
-            Answer::Sessions(..) | Answer::Kicked(_) => None,
+            Answer::Sessions(..) | Answer::Kicked(_) | Answer::Removed(_) => None,
         })
         .collect();
     statuses.sort_by_key(|status| status.shard);
@@ -156,8 +157,25 @@ pub fn kicked(answers: Vec<Answer>) -> Value {
     let mut document = Map::new();
     let kicked = answers.into_iter().flat_map(|answer| match answer {
         Answer::Kicked(jids) => jids,
-        Answer::Status(_) | Answer::Sessions(..) => Vec::new(),
+        Answer::Status(_) | Answer::Sessions(..) | Answer::Removed(_) => Vec::new(),
     });
     document.insert("kicked".to_owned(), kicked.collect());
     Value::Object(document)
+}
+
+/// What became of an account that was to be removed.
+pub fn removed(answers: Vec<Answer>) -> Value {
+    let removal = answers.into_iter().find_map(|answer| match answer {
+        Answer::Removed(removal) => removal,
+        Answer::Status(_) | Answer::Sessions(..) | Answer::Kicked(_) => None,
+    });
+    match removal {
+        Some(Removal::Removed { sessions, contacts }) => {
+            json!({"removed": true, "sessions": sessions, "contacts": contacts})
+        }
+        Some(Removal::NoSuchAccount) => json!({"removed": false}),
+        Some(Removal::Failed) | None => {
+            json!({"error": "its store did not answer: try again, and look into the server's log"})
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::base::key::Key;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::ending::EndReason;
+use crate::listeners::removal::Removal;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::shard::Shard;
 use crate::metrics::Cells;
@@ -31,14 +32,19 @@ pub enum Question {
     Sessions(String),
     /// End the sessions of this account, or this one session.
     Kick(String),
+    /// Remove this account.
+    Remove(String),
 }
+
+/// Takes an answer.
+pub type Reply = Box<dyn FnOnce(Answer) + Send>;
 
 /// A question and where its answer goes.
 pub struct Inquiry {
     /// What is asked.
     pub question: Question,
     /// Takes the answer; called once.
-    pub reply: Box<dyn FnOnce(Answer) + Send>,
+    pub reply: Reply,
 }
 
 /// What a shard answers.
@@ -50,6 +56,8 @@ pub enum Answer {
     Sessions(Vec<SessionStatus>, usize),
     /// To [`Question::Kick`]: the sessions that end.
     Kicked(Vec<String>),
+    /// To [`Question::Remove`], of the shard that owns the user.
+    Removed(Option<Removal>),
 }
 
 /// How one shard is.
@@ -137,6 +145,7 @@ impl Shard {
             Question::Status => Answer::Status(Box::new(self.report())),
             Question::Sessions(text) => self.list(&text),
             Question::Kick(jid) => Answer::Kicked(self.kick(ring, &jid)),
+            Question::Remove(jid) => return self.remove_account(&jid, inquiry.reply),
         };
         (inquiry.reply)(answer);
     }

@@ -28,7 +28,7 @@ use crate::session::roster::TEXT_BYTES_MAX;
 use crate::session::roster::Wanted;
 use crate::session::rosters::Own;
 use crate::session::subscription::State;
-use crate::session::table::Table;
+use crate::session::subscription::Verb;
 use crate::xml::element::Element;
 use crate::xml::write::escape_text;
 
@@ -235,32 +235,26 @@ pub fn set<O: Outbox>(
 
 /// Section 2.5.2: whoever is removed is told that there is no subscription any more, either way.
 fn farewell(bare: &str, jid: &str, state: State, is_here: bool, after: &mut Vec<After>) {
-    use crate::session::subscription::Verb;
-    if state.to || state.asked {
-        after.push(verb(Verb::Unsubscribe, bare, jid));
-    }
-    if state.from && is_here {
-        after.push(After::Unavailable(jid.into()));
-    }
-    if state.from || state.wanted {
-        after.push(verb(Verb::Unsubscribed, bare, jid));
+    for word in state.farewell() {
+        if word == Verb::Unsubscribed && state.from && is_here {
+            after.push(After::Unavailable(jid.into()));
+        }
+        after.push(verb(word, bare, jid));
     }
 }
 
 /// What the contacts of a user are told whose account is gone, once its sessions are.
-pub fn farewells(sessions: &Table, bare: &str) -> Vec<After> {
+pub fn farewells(roster: &Roster, bare: &str) -> Vec<After> {
     let mut after = Vec::new();
-    let roster = sessions.roster(bare);
-    for item in roster.into_iter().flat_map(Roster::items) {
+    for item in roster.items() {
         farewell(bare, &item.jid, item.state, false, &mut after);
     }
     after
 }
 
 /// A stanza of the server's own making about a subscription.
-pub fn verb(verb: crate::session::subscription::Verb, from: &str, to: &str) -> After {
+pub fn verb(verb: Verb, from: &str, to: &str) -> After {
     use crate::proto::stanza::PresenceType as P;
-    use crate::session::subscription::Verb;
     let kind = match verb {
         Verb::Subscribe => P::Subscribe,
         Verb::Subscribed => P::Subscribed,

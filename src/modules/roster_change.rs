@@ -90,28 +90,15 @@ pub fn write<O: Outbox>(
         return;
     };
     let versions = tells_versions(scene.facts, host);
-    let now = scene.facts.unix_seconds;
-    let version = seen.then(|| (roster.version + 1).max(now.saturating_mul(VERSIONS_PER_SECOND)));
-    let (mut remove, mut put): (Vec<Box<str>>, Vec<Thing>) = (Vec::new(), Vec::new());
+    let version = seen.then(|| next_version(roster, scene.facts.unix_seconds));
     if let Some(version) = version {
-        put.push(("".into(), version.to_be_bytes().into()));
         for after in &mut after {
             if let After::Push(query) = after {
                 *query = push_query(&item, version, versions);
             }
         }
     }
-    match item.is_nothing() {
-        true => remove.push(item.jid.clone()),
-        false => put.push((item.jid.clone(), item.encode())),
-    }
-    let request = DataRequest::Change {
-        id: AccountId::from_prepared(user, host),
-        area: Area::Roster,
-        remove: Remove::Names(remove),
-        put,
-        room: ROOM,
-    };
+    let request = request(AccountId::from_prepared(user, host), &item, version);
     let hash = scene.sessions.hash(bare);
     let by = own.map(|own| own.connection);
     let rosters = scene.sessions.rosters_mut();
@@ -132,6 +119,30 @@ pub fn write<O: Outbox>(
         None => unanswered(bare, topic),
     };
     scene.asked.push(Asked::Data(request, waiting));
+}
+
+/// The version of a roster once it is changed, at a time in seconds since 1970.
+pub fn next_version(roster: &Roster, unix_seconds: u64) -> u64 {
+    (roster.version + 1).max(unix_seconds.saturating_mul(VERSIONS_PER_SECOND))
+}
+
+/// What the store is asked so that a contact is like this from now on, and the roster has a version.
+pub fn request(id: AccountId, item: &Item, version: Option<u64>) -> DataRequest {
+    let (mut remove, mut put): (Vec<Box<str>>, Vec<Thing>) = (Vec::new(), Vec::new());
+    if let Some(version) = version {
+        put.push(("".into(), version.to_be_bytes().into()));
+    }
+    match item.is_nothing() {
+        true => remove.push(item.jid.clone()),
+        false => put.push((item.jid.clone(), item.encode())),
+    }
+    DataRequest::Change {
+        id,
+        area: Area::Roster,
+        remove: Remove::Names(remove),
+        put,
+        room: ROOM,
+    }
 }
 
 /// Nobody waits for the answer; only the user matters.

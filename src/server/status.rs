@@ -1,6 +1,7 @@
-//! The local socket: `meerkat status`, `session` and `stats` ask, the shards answer.
+//! The local socket: `meerkat status`, `session`, `stats` and `account del` ask, the shards answer.
 //!
-//! A Unix socket below the data folder, mode 0600: who may read the folder may ask, and end sessions.
+//! A Unix socket below the data folder, mode 0600: who may read the folder may ask, end sessions, and
+//! remove accounts.
 //! One question a connection, a line of words, answered with one JSON document.
 
 use std::io;
@@ -104,6 +105,7 @@ fn answer(stream: UnixStream, source: &Source) -> io::Result<()> {
             report::sessions(answers)
         }
         "kick" => report::kicked(inquire(source, &Question::Kick(rest.to_owned()))),
+        "remove" => report::removed(inquire(source, &Question::Remove(rest.to_owned()))),
         _ => json!({"error": "unknown question"}),
     };
     writeln!(&stream, "{document}")

@@ -63,6 +63,13 @@ impl State {
         }
     }
 
+    /// What ends all that there is, in the order in which the contact is told.
+    pub fn farewell(self) -> impl Iterator<Item = Verb> {
+        let unsubscribe = (self.to || self.asked).then_some(Verb::Unsubscribe);
+        let unsubscribed = (self.from || self.wanted).then_some(Verb::Unsubscribed);
+        unsubscribe.into_iter().chain(unsubscribed)
+    }
+
     /// Section A.2: the user sends; the state after that, and whether the stanza goes on to the
     /// contact.
     pub fn sent(self, verb: Verb) -> (Self, bool) {

@@ -95,7 +95,7 @@ pub enum Request {
     },
     /// About the small things of an account. Answer: [`Response::Data`].
     Data(DataRequest),
-    /// Remove an account and all that belongs to it. Answer: [`Response::Done`] or
+    /// Remove an account and all that belongs to it. Answer: [`Response::Deleted`] or
     /// [`Response::NoSuchAccount`].
     Delete {
         /// Whose.
@@ -204,6 +204,8 @@ pub enum Response {
     Credentials(Option<Credentials>),
     /// The answer to [`Request::Data`].
     Data(DataResponse),
+    /// The account is gone, and that survives a crash. This was its roster: those in it are to be told.
+    Deleted(Vec<Thing>),
     /// The write was carried out and survives a crash.
     Done,
     /// Whether the account exists.
@@ -269,7 +271,13 @@ pub trait AccountStore: DataStore + OfflineStore {
                 false => Response::AlreadyExists,
             },
             Request::Data(request) => Response::Data(self.perform_data(request)?),
-            Request::Delete { id } => done(self.delete(id)?),
+            Request::Delete { id } => {
+                let roster = self.things(id, Area::Roster)?;
+                match self.delete(id)? {
+                    true => Response::Deleted(roster),
+                    false => Response::NoSuchAccount,
+                }
+            }
             Request::Exists { id } => Response::Exists(self.exists(id)?),
             Request::List { host, after, rows } => {
                 let rows = (*rows).min(ACCOUNT_PAGE_ROWS_MAX);

@@ -157,8 +157,22 @@ fn requests(store: &mut dyn AccountStore) {
         rows: ACCOUNT_PAGE_ROWS_MAX + 1,
     };
     assert!(matches!(store.perform(&list), Ok(Response::Page(rows)) if rows.len() == 6));
+    let contact: Thing = ("romeo@localhost".into(), [1].into());
+    let room = Room {
+        things: 1,
+        bytes: 100,
+    };
+    let none = Remove::Names(Vec::new());
+    let change = store.change(
+        &id,
+        Area::Roster,
+        &none,
+        std::slice::from_ref(&contact),
+        room,
+    );
+    assert_eq!(change, Ok(DataResponse::Done));
     let delete = Request::Delete { id };
-    assert!(matches!(store.perform(&delete), Ok(Response::Done)));
+    assert!(matches!(store.perform(&delete), Ok(Response::Deleted(roster)) if roster == [contact]));
     assert!(matches!(
         store.perform(&delete),
         Ok(Response::NoSuchAccount)

@@ -62,6 +62,7 @@ impl Worker<'_> {
                     | Response::Count(_)
                     | Response::Credentials(_)
                     | Response::Data(_)
+                    | Response::Deleted(_)
                     | Response::Done
                     | Response::NoSuchAccount
                     | Response::Offline(_)
@@ -114,6 +115,7 @@ fn outcome(result: Result<Response, StoreError>, line: u64, jid: Option<String>)
             Response::Count(_)
             | Response::Credentials(_)
             | Response::Data(_)
+            | Response::Deleted(_)
             | Response::Exists(_)
             | Response::Offline(_)
             | Response::Opening(_)
