@@ -1,8 +1,8 @@
 //! XEP-0012: Last Activity. How long the server runs, and when a user was last here, with what the
 //! user said then. Who may ask is `modules::contact`.
 //!
-//! It is kept when the last available resource of a user leaves. Not here: that requests to a full
-//! JID of somebody who may not ask do not reach the client, which can refuse them itself.
+//! It is kept when the last available resource of a user leaves. A request to a full JID is for the
+//! client; whether it reaches it is decided by [`is_secret`].
 
 use crate::modules::Answer;
 use crate::modules::Asked;
@@ -22,10 +22,13 @@ use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::route::hosts::Hosts;
+use crate::session::table::Session;
+use crate::session::table::Table;
 use crate::store::AccountId;
 use crate::store::data::Area;
 use crate::store::data::DataRequest;
 use crate::store::data::DataResponse;
+use crate::xml::element::Element;
 use crate::xml::write::escape_text;
 
 /// Longest parting words that are kept, in bytes; longer ones are not.
@@ -54,6 +57,38 @@ fn last(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
         To::OwnAccount => answer(0, ""),
         To::Account => Answer::Contact(About::Last),
     }
+}
+
+/// Whether a request to a session of this shard's user `bare` comes from somebody who may not see that
+/// the session is there: the answer, whatever it were, would tell (section 9). Whom the session itself
+/// has shown its presence, such as a room, may ask.
+pub fn is_secret(
+    facts: &Facts,
+    sessions: &Table,
+    (bare, session): (&str, &Session),
+    stanza: &[u8],
+) -> bool {
+    if memchr::memmem::find(stanza, ns::LAST.as_bytes()).is_none() {
+        return false;
+    }
+    let modules = facts.modules_of(domain_of(bare));
+    let request = Element::parse(stanza, ns::CLIENT, &[]);
+    let (Ok(request), true) = (request, modules.is_some_and(|m| m.mod_last.is_some())) else {
+        return false;
+    };
+    if request.child("query", ns::LAST).is_none() {
+        return false;
+    }
+    let from = request
+        .attr("from")
+        .and_then(|from| crate::jid::parse(from).ok());
+    let Some(from) = from else {
+        return true;
+    };
+    let (full, asker) = (from.full(), from.bare());
+    let sees = sessions.roster(bare).is_some_and(|r| r.state(&asker).from);
+    let was_shown = |jid: &str| session.directed.iter().any(|shown| **shown == *jid);
+    *asker != *bare && !sees && !was_shown(&full) && !was_shown(&asker)
 }
 
 /// So many seconds ago, with these words.

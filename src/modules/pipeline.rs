@@ -14,6 +14,7 @@ use crate::modules::blocking;
 use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::last;
 use crate::modules::line;
 use crate::modules::offline;
 use crate::modules::presence;
@@ -506,7 +507,15 @@ pub fn deliver_now<O: Outbox>(
         if room > scene.outbox.largest(session.connection) {
             too_large = true;
         } else if let Some(out) = scene.outbox.output(session.connection, room) {
+            let start = out.len();
             write(out);
+            if kind == Type::Iq(IqType::Get)
+                && let Some(stanza) = out.get(start..)
+                && last::is_secret(scene.facts, scene.sessions, (bare, session), stanza)
+            {
+                out.truncate(start);
+                return Outcome::Bounce(StanzaCondition::Forbidden);
+            }
             scene.outbox.delivered(kind);
             given = true;
         }
@@ -517,6 +526,11 @@ pub fn deliver_now<O: Outbox>(
     {
         carbons::received(scene.outbox, user, wanted, write);
     }
+    outcome(kind, given, too_large)
+}
+
+/// Of a stanza that some resource has got, or none because it is too large for it.
+fn outcome(kind: Type, given: bool, too_large: bool) -> Outcome {
     match (given, too_large) {
         (true, _) => Outcome::Done,
         (false, true) => Outcome::Bounce(StanzaCondition::PolicyViolation),

@@ -112,6 +112,28 @@ async def test_from_the_first_request_to_the_last(federation, connect, kind, pro
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("kind", "proof"), PEERS)
+async def test_our_user_unsubscribes(federation, connect, kind, proof):
+    """That her clients are gone for him is for her server to say (RFC 6121 3.3.3), and Prosody does not;
+    either way he does not hear of what she does afterwards."""
+    near, far = federation(kind, proof)
+    romeo, juliet = await enter(connect, near, "romeo"), await enter(connect, far, "juliet")
+    await subscribe(romeo, juliet)
+    await becomes(juliet, ROMEO, "from")
+    romeo.send_presence(pto=JULIET, ptype="unsubscribe")
+    await sees(juliet, ROMEO, "unsubscribe")
+    if kind == "ejabberd":
+        await sees(romeo, juliet.boundjid.full, "unavailable")
+    await becomes(romeo, JULIET, "none")
+    await becomes(juliet, ROMEO, "none")
+    juliet.send_presence(pstatus="unseen")
+    juliet.say(romeo.boundjid.full, "last")
+    assert (await romeo.next_message(SECONDS))["body"] == "last"
+    heard = [romeo.presences.get_nowait() for _ in range(romeo.presences.qsize())]
+    assert [presence for presence in heard if presence["status"] == "unseen"] == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("kind", "proof"), PEERS)
 async def test_who_is_asked_while_away_and_says_no(federation, connect, kind, proof):
     near, far = federation(kind, proof)
     juliet = await enter(connect, far, "juliet")
