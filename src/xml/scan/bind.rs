@@ -22,7 +22,7 @@ use super::unescape;
 /// element follow.
 const FIRST_ID: u16 = HEADER_BINDINGS_MAX as u16;
 /// Id of the namespace of the prefix `xml`.
-const XML_ID: u16 = u16::MAX;
+pub(super) const XML_ID: u16 = u16::MAX;
 
 /// What a prefix means.
 struct Meaning {
@@ -68,6 +68,7 @@ pub(super) fn bind(
 }
 
 /// The namespace of the element at hand if it has no prefix; it is the top-level one or a child.
+#[inline(always)]
 pub(super) fn without_prefix(tables: &Tables) -> Namespace {
     let own = (tables.tag.default as usize).checked_sub(1);
     match own.and_then(|index| tables.head.attributes.get(index)) {

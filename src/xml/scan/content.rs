@@ -1,65 +1,15 @@
-//! What stands between tags: text, CDATA sections, end tags, and everything that is not ASCII.
+//! What stands between tags and is out of the ordinary: text, CDATA sections, end tags, and everything that is not ASCII.
 
 use super::engine;
-use super::engine::Engine;
 use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
-use super::engine::Way;
 use super::error::Malformed;
 use super::error::ScanError;
 use super::names;
 use super::simd;
 use super::simd::Vector;
-use super::tables::Open;
 use super::tables::State;
-use super::tables::Tables;
-
-impl<V: Vector> Engine<'_, V> {
-    /// Text up to the next `<`, where it returns. The text began at `mark`.
-    #[inline(always)]
-    pub(super) fn text(&mut self, mut pos: usize) -> Way {
-        loop {
-            pos = self.find_text_end(pos);
-            if self.byte(pos) == Some(b'<') {
-                return Ok(pos);
-            }
-            pos = self.go(|place| place.text_other(pos))?;
-        }
-    }
-
-    /// Behind `</`: the name must be that of the innermost open element.
-    #[inline(always)]
-    pub(super) fn end_tag(&mut self, start: usize) -> Way {
-        let Some(&open) = self.tables.open.last() else {
-            return self.fail(Malformed::EndTag);
-        };
-        let end = start + usize::from(open.name_len);
-        if self.byte(end) == Some(b'>') && self.repeats(open, start) {
-            close(self.tables);
-            return Ok(end + 1);
-        }
-        self.go(|place| place.end_tag(open, start, end))
-    }
-
-    /// The name of `open` stands at `start` again. Short names are compared without a call.
-    #[inline(always)]
-    fn repeats(&self, open: Open, start: usize) -> bool {
-        let len = usize::from(open.name_len);
-        let opened = open.start as usize;
-        let (Some(a), Some(b)) = (
-            self.input.get(opened..opened + len),
-            self.input.get(start..start + len),
-        ) else {
-            return false;
-        };
-        match len {
-            4..=8 => words::<4>(a, b),
-            9..=16 => words::<8>(a, b),
-            _ => a == b,
-        }
-    }
-}
 
 impl<V: Vector> Place<'_, V> {
     fn byte(&self, at: usize) -> Option<u8> {
@@ -144,9 +94,12 @@ impl<V: Vector> Place<'_, V> {
         }
     }
 
-    /// An end tag that is not yet whole, or has white space in it, or is wrong.
-    #[cold]
-    pub(super) fn end_tag(&mut self, open: Open, start: usize, end: usize) -> Step {
+    /// Behind `</`: an end tag that is not yet whole, or has white space in it, or is wrong.
+    pub(super) fn end_tag(&mut self, start: usize) -> Step {
+        let Some(&open) = self.tables.open.last() else {
+            return Err(Malformed::EndTag.into());
+        };
+        let end = start + usize::from(open.name_len);
         let opened = open.start as usize;
         let name = self.input.get(opened..opened + usize::from(open.name_len));
         let name = name.unwrap_or_default();
@@ -169,30 +122,13 @@ impl<V: Vector> Place<'_, V> {
         let pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
         match self.byte(pos) {
             Some(b'>') => {
-                close(self.tables);
+                self.tables.close();
                 Ok(pos + 1)
             }
             Some(_) => Err(Malformed::EndTag.into()),
             None => self.suspend(State::EndSpace, pos),
         }
     }
-}
-
-/// Takes the innermost element off.
-#[inline(always)]
-fn close(tables: &mut Tables) {
-    if let Some(open) = tables.open.pop() {
-        tables.bindings.truncate(usize::from(open.bindings));
-    }
-    if tables.default_depth > tables.open.len() {
-        tables.default_depth = 0;
-    }
-}
-
-/// Equality of two slices of equal length from `N` to `2 * N`, by their first and last `N` bytes.
-#[inline(always)]
-fn words<const N: usize>(a: &[u8], b: &[u8]) -> bool {
-    a.first_chunk::<N>() == b.first_chunk::<N>() && a.last_chunk::<N>() == b.last_chunk::<N>()
 }
 
 /// From here on the vectors of simdutf8 pay.

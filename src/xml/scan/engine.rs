@@ -1,4 +1,5 @@
-//! The scan of one element: a window of classified bytes, and the loop over its tags.
+//! The scan of one element: the ordinary way ([`walk`]), and the steps aside where something is not
+//! ordinary.
 //!
 //! Every step takes a position and returns the one behind what it recognised. Where the bytes run
 //! out it first notes in [`Tables`] how to go on, so that a later call repeats nothing.
@@ -8,19 +9,18 @@ use super::error::Limit;
 use super::error::Malformed;
 use super::error::Restricted;
 use super::error::ScanError;
+use super::note;
 use super::scope::StreamScope;
 use super::simd;
-use super::simd::BLOCK;
-use super::simd::Masks;
 use super::simd::Vector;
 use super::tables::State;
 use super::tables::Tables;
+use super::walk;
 
 /// Why a step did not get to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The bytes ran out.
-    #[default]
     More,
     /// The peer is at fault.
     Fail(ScanError),
@@ -36,51 +36,40 @@ impl<E: Into<ScanError>> From<E> for Stop {
 /// The position behind what was recognised.
 pub(super) type Step = Result<usize, Stop>;
 
-/// The same on the ordinary way: why it stopped is in [`Tables::stop`], since a reason handed from
-/// step to step takes registers from all of them.
-pub(super) type Way = Result<usize, Halt>;
-
-/// See [`Tables::stop`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Halt;
-
-/// A scan under way. `Scan::run` is the entry.
-///
-/// Everything on the ordinary way is inlined into that, and works in registers. Whatever is out of
-/// the ordinary is called with a [`Place`] made for the call: a function that borrowed the engine
-/// itself would drive it into memory.
-pub(super) struct Engine<'a, V> {
-    pub(super) vector: V,
-    pub(super) input: &'a [u8],
-    /// The input, or a copy with zeros behind it where that is shorter than a block.
-    padded: &'a [u8],
-    /// Where the block begins that `masks` describe.
-    window: usize,
-    masks: Masks,
-    pub(super) tables: &'a mut Tables,
-    pub(super) limits: &'a Limits,
-    /// [`Limits::name_max`]
-    pub(super) name_max: usize,
-    pub(super) scope: &'a StreamScope,
-}
-
-/// What a step out of the ordinary needs.
-pub(super) struct Place<'a, V> {
-    pub(super) vector: V,
-    pub(super) input: &'a [u8],
-    pub(super) tables: &'a mut Tables,
-    pub(super) limits: &'a Limits,
-}
-
 /// Where the ordinary way is entered.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Entry {
     /// At a `<`.
     Markup(usize),
-    /// In a start tag, behind its name, an attribute or white space.
-    Tag(usize),
+    /// In a start tag, behind its name, an attribute or white space. The second is which hashes of
+    /// attribute names count as seen: see `Walker::attributes`.
+    Tag(usize, u64),
+    /// In text that began at [`Tables::mark`].
+    Text(usize),
     /// Behind the end of the top-level element.
     Done(usize),
+}
+
+/// Where the ordinary way was left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Exit {
+    /// Nowhere yet.
+    #[default]
+    Not,
+    /// At a `<`.
+    Markup(usize),
+    /// At the first character of the name of a start tag.
+    ElementName(usize),
+    /// In a start tag, behind its name or an attribute. The second is as in [`Entry::Tag`].
+    Gap(usize, u64),
+    /// The same, behind white space.
+    Spaced(usize, u64),
+    /// Behind the `>` of a start tag; it may be an empty element.
+    Note(usize, bool),
+    /// In text.
+    Text(usize),
+    /// Behind `</`.
+    EndTag(usize),
 }
 
 /// The element at the front of `input`, begun or to be begun.
@@ -89,197 +78,127 @@ pub(super) struct Scan<'a> {
     pub(super) tables: &'a mut Tables,
     pub(super) limits: &'a Limits,
     pub(super) scope: &'a StreamScope,
-    /// Where to begin if nothing is under way: at the `<`.
-    pub(super) start: usize,
 }
 
-impl simd::Task for Scan<'_> {
-    type Output = Step;
+impl Scan<'_> {
+    /// To the end of the element, or of the tag of a stream header; if nothing is under way from its
+    /// `<` on, which is at `start`.
+    #[inline]
+    pub(super) fn run(self, start: usize) -> Step {
+        if !matches!(self.tables.state, State::Start | State::Begun | State::Lead) {
+            return self.resume();
+        }
+        self.walk(Entry::Markup(start))
+    }
+
+    /// Goes on where the last call ran out of bytes.
+    #[cold]
+    fn resume(self) -> Step {
+        let entry = simd::dispatch(Resume {
+            input: self.input,
+            tables: &mut *self.tables,
+            limits: self.limits,
+        })?;
+        self.walk(entry)
+    }
 
     #[inline(always)]
-    fn run<V: Vector>(self, vector: V) -> Step {
-        let Self {
-            input,
-            tables,
-            limits,
-            scope,
-            start,
-        } = self;
-        let mut place = Place {
-            vector,
-            input,
-            tables: &mut *tables,
-            limits,
-        };
-        let entry = match place.tables.state {
-            State::Start | State::Begun | State::Lead => Entry::Markup(start),
-            _ => place.resume()?,
-        };
-        if let Entry::Done(end) = entry {
-            return Ok(end);
-        }
-        let mut short = [0; BLOCK];
-        let padded = match short.get_mut(..input.len()) {
-            Some(front) if input.len() < BLOCK => {
-                front.copy_from_slice(input);
-                &short[..]
-            }
-            _ => input,
-        };
-        // No position is within a block of this one.
-        let window = usize::MAX - 2 * BLOCK;
-        let masks = Masks::default();
-        let mut engine = Engine {
-            vector,
-            input,
-            padded,
-            window,
-            masks,
-            tables,
-            limits,
-            name_max: limits.name_max(),
-            scope,
-        };
-        engine.element(entry).map_err(|Halt| engine.tables.stop)
-    }
-}
-
-/// Which of the masks a search looks at.
-macro_rules! finder {
-    ($(#[$doc:meta])* $name:ident, $mask:ident, $class:ident) => {
-        $(#[$doc])*
-        #[inline(always)]
-        pub(super) fn $name(&mut self, at: usize) -> usize {
-            let offset = at.wrapping_sub(self.window);
-            let mut from = at;
-            if offset < BLOCK {
-                let bits = self.masks.$mask >> offset;
-                if bits != 0 {
-                    return at + bits.trailing_zeros() as usize;
-                }
-                from = self.window + BLOCK;
-            }
-            let last = self.padded.len().saturating_sub(BLOCK);
-            if from >= self.input.len() {
-                return self.input.len();
-            }
-            self.window = from.min(last);
-            let block = self.padded.get(self.window..).and_then(|rest| rest.first_chunk());
-            self.masks = block.map(|block| self.vector.masks(block)).unwrap_or_default();
-            let bits = self.masks.$mask >> ((from - self.window) % BLOCK);
-            if bits != 0 {
-                return from + bits.trailing_zeros() as usize;
-            }
-            self.vector.find::<{ simd::$class }>(self.input, self.window + BLOCK)
-        }
-    };
-}
-
-impl<V: Vector> Engine<'_, V> {
-    finder! {
-        /// The first byte at or behind `at` that is no ASCII name character, or the end.
-        find_name_end, not_name, NOT_NAME
-    }
-    finder! {
-        /// The first byte at or behind `at` that is more than ASCII text, or the end.
-        find_text_end, text, TEXT
-    }
-    finder! {
-        /// The first byte at or behind `at` that is more than an ASCII value, or the end.
-        find_value_end, value, VALUE
-    }
-
-    /// For a step out of the ordinary.
-    #[inline(always)]
-    pub(super) fn place(&mut self) -> Place<'_, V> {
-        let Self {
-            vector,
-            input,
-            limits,
-            ..
-        } = *self;
-        Place {
-            vector,
-            input,
+    fn walk(self, entry: Entry) -> Step {
+        simd::dispatch(walk::Walk {
+            input: self.input,
             tables: self.tables,
-            limits,
-        }
-    }
-
-    /// The byte at a position, if it has arrived.
-    #[inline(always)]
-    pub(super) fn byte(&self, at: usize) -> Option<u8> {
-        self.input.get(at).copied()
-    }
-
-    /// Notes how to go on, and stops.
-    #[inline(always)]
-    pub(super) fn suspend(&mut self, state: State, pos: usize) -> Way {
-        self.tables.suspend(state, pos);
-        Err(Halt)
-    }
-
-    /// Stops because of the peer.
-    #[inline(always)]
-    pub(super) fn fail(&mut self, error: impl Into<ScanError>) -> Way {
-        self.tables.fail(error.into());
-        Err(Halt)
-    }
-
-    /// Takes a step out of the ordinary.
-    #[inline(always)]
-    pub(super) fn go<T>(
-        &mut self,
-        step: impl FnOnce(&mut Place<'_, V>) -> Result<T, Stop>,
-    ) -> Result<T, Halt> {
-        step(&mut self.place()).map_err(|stop| {
-            self.tables.stop = stop;
-            Halt
+            limits: self.limits,
+            scope: self.scope,
+            entry,
         })
     }
+}
 
-    /// Scans to the end of the top-level element, or of the stream header's tag. Neither leaves
-    /// anything open.
+struct Resume<'a> {
+    input: &'a [u8],
+    tables: &'a mut Tables,
+    limits: &'a Limits,
+}
+
+impl simd::Task for Resume<'_> {
+    type Output = Result<Entry, Stop>;
+
     #[inline(always)]
-    fn element(&mut self, entry: Entry) -> Way {
-        let mut pos = match entry {
-            Entry::Markup(pos) => pos,
-            Entry::Tag(pos) => {
-                // Which hashes the tag had is forgotten; its attributes are not.
-                let pos = self.attributes(pos, u64::MAX)?;
-                if self.tables.open.is_empty() {
-                    return Ok(pos);
-                }
-                self.tables.mark = pos;
-                self.text(pos)?
-            }
-            Entry::Done(end) => return Ok(end),
+    fn run<V: Vector>(self, vector: V) -> Result<Entry, Stop> {
+        let mut place = Place {
+            vector,
+            input: self.input,
+            tables: self.tables,
+            limits: self.limits,
         };
-        loop {
-            pos = self.markup(pos)?;
-            if self.tables.open.is_empty() {
-                return Ok(pos);
+        place.resume()
+    }
+}
+
+/// A place out of the ordinary.
+pub(super) struct Place<'a, V> {
+    pub(super) vector: V,
+    pub(super) input: &'a [u8],
+    pub(super) tables: &'a mut Tables,
+    pub(super) limits: &'a Limits,
+}
+
+impl<V: Vector> Place<'_, V> {
+    /// Steps over it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn step(&mut self, scope: &StreamScope, to: &mut Entry) -> Result<(), Stop> {
+        *to = match self.tables.exit {
+            Exit::Not => Entry::Done(0),
+            Exit::Markup(pos) => self.markup(pos)?,
+            Exit::ElementName(start) => match self.input.get(start) {
+                Some(b'!' | b'?') => self.markup(start - 1)?,
+                _ => Entry::Tag(self.element_name(start)?, walk::seen_at_first(self.limits)),
+            },
+            Exit::Gap(pos, seen) => {
+                let (pos, seen) = self.gap(pos, seen)?;
+                Entry::Tag(pos, seen)
             }
-            self.tables.mark = pos;
-            pos = self.text(pos)?;
+            Exit::Spaced(pos, seen) => {
+                let (pos, seen) = self.spaced(pos, seen)?;
+                Entry::Tag(pos, seen)
+            }
+            Exit::Note(end, is_empty) => {
+                note::note(self.tables, self.input, self.limits, scope, end, is_empty)?;
+                self.behind(end)
+            }
+            Exit::Text(pos) => self.text(pos)?,
+            Exit::EndTag(start) => {
+                let pos = self.end_tag(start)?;
+                self.behind(pos)
+            }
+        };
+        Ok(())
+    }
+
+    /// At a `<` that begins no tag, or one too deep, or not yet anything.
+    fn markup(&mut self, pos: usize) -> Result<Entry, Stop> {
+        match self.input.get(pos + 1) {
+            Some(b'!') => {
+                let pos = self.declaration(pos)?;
+                Ok(self.behind(pos))
+            }
+            Some(b'?') => Err(Restricted::ProcessingInstruction.into()),
+            Some(_) => Err(Limit::Depth.into()),
+            None => {
+                self.tables.suspend(State::Text, pos);
+                Err(Stop::More)
+            }
         }
     }
 
-    /// At a `<`.
-    #[inline(always)]
-    fn markup(&mut self, pos: usize) -> Way {
-        match self.byte(pos + 1) {
-            Some(b'/') => self.end_tag(pos + 2),
-            Some(b'!') => self.go(|place| place.declaration(pos)),
-            Some(b'?') => self.fail(Restricted::ProcessingInstruction),
-            Some(_) if self.tables.open.len() >= self.limits.depth_max => self.fail(Limit::Depth),
-            Some(_) => {
-                self.tables.begin_tag(pos + 1);
-                let pos = self.element_name(pos + 1)?;
-                self.attributes(pos, 0)
-            }
-            None => self.suspend(State::Text, pos),
+    /// Behind a tag, a CDATA section or a reference in text.
+    pub(super) fn behind(&mut self, pos: usize) -> Entry {
+        if self.tables.open.is_empty() {
+            return Entry::Done(pos);
         }
+        self.tables.mark = pos;
+        Entry::Text(pos)
     }
 }
 

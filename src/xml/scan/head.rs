@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::rows::Rows;
 use super::scope::StreamScope;
 use super::unescape;
 
@@ -198,7 +199,7 @@ pub struct Head {
     /// An element inside (or the top-level one) is in the default namespace of the stream.
     pub inherits_default: bool,
     /// Of the tag; behind them those of the tag last scanned.
-    pub(super) attributes: Vec<Attribute>,
+    pub(super) attributes: Rows<Attribute>,
     pub(super) attributes_len: usize,
 }
 

@@ -7,10 +7,10 @@
 //! because the bytes are relayed as they are: what we accept must mean the same to every recipient,
 //! and end where we say it ends. It allocates nothing once its tables are there.
 //!
-//! How: tags are walked through a window of 64 classified bytes ([`simd`]), long text and values by
-//! a loop over one class of bytes; end tags are compared in place with the start tag; attribute
-//! names, prefixes and namespaces live in small tables of offsets ([`tables`]), whose bounds are
-//! the [`Limits`]. UTF-8 is looked at from the first byte on that is not ASCII.
+//! How: what is ordinary is walked through a window of 64 classified bytes ([`walk`], [`simd`]), long
+//! text and values by a loop over one class of bytes; end tags are compared in place with the start
+//! tag; attribute names, prefixes and namespaces live in small tables of offsets ([`tables`]), whose
+//! bounds are the [`Limits`]. UTF-8 is looked at from the first byte on that is not ASCII.
 //!
 //! Not here: what the elements mean. A stanza of the wrong name, a header without `to`, a namespace
 //! that we do not serve are the business of the stream's machine.
@@ -27,6 +27,7 @@ mod note;
 mod outside;
 mod reference;
 mod resume;
+mod rows;
 mod scope;
 mod simd;
 mod tables;
@@ -34,6 +35,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod unescape;
+mod walk;
 
 pub use error::Limit;
 pub use error::Malformed;
@@ -195,10 +197,35 @@ impl Scanner {
         scope: &StreamScope,
         input: &[u8],
     ) -> Result<Found, ScanError> {
-        if self.tables.state != State::Start && self.tables.run_goes_on(limits, input) {
-            return Ok(Found::More);
+        if self.tables.state != State::Start {
+            if self.tables.run_goes_on(limits, input) {
+                return Ok(Found::More);
+            }
+        } else if let [b'<', first, ..] = input
+            && !matches!(first, b'/' | b'!' | b'?')
+        {
+            return self.scan_element(limits, scope, input);
         }
         self.scan_item(limits, scope, input)
+    }
+
+    /// An element that begins, or goes on.
+    #[inline]
+    fn scan_element(
+        &mut self,
+        limits: &Limits,
+        scope: &StreamScope,
+        input: &[u8],
+    ) -> Result<Found, ScanError> {
+        let scan = Scan {
+            input: input.get(..limits.size_max()).unwrap_or(input),
+            tables: &mut self.tables,
+            limits,
+            scope,
+        };
+        let step = scan.run(0);
+        let end = self.conclude(step, limits, input)?;
+        Ok(end.map_or(Found::More, |end| Found::Element { end }))
     }
 
     fn scan_item(
@@ -225,21 +252,11 @@ impl Scanner {
             let end = self.conclude(step, limits, input)?;
             return Ok(end.map_or(Found::More, |end| Found::StreamEnd { end }));
         }
-        let step = match self.begin(whole) {
-            Ok(()) => {
-                let tables = &mut self.tables;
-                simd::dispatch(Scan {
-                    input: whole,
-                    tables,
-                    limits,
-                    scope,
-                    start: 0,
-                })
-            }
-            Err(stop) => Err(stop),
-        };
-        let end = self.conclude(step, limits, input)?;
-        Ok(end.map_or(Found::More, |end| Found::Element { end }))
+        if let Err(stop) = self.begin(whole) {
+            let end = self.conclude(Err(stop), limits, input)?;
+            return Ok(end.map_or(Found::More, |end| Found::Element { end }));
+        }
+        self.scan_element(limits, scope, input)
     }
 
     /// Looks for the end of a stream header: an optional XML declaration and the opening tag.
@@ -262,13 +279,13 @@ impl Scanner {
         let scope = &StreamScope::unbound();
         let tables = &mut self.tables;
         let step = lead.and_then(|start| {
-            simd::dispatch(Scan {
+            let scan = Scan {
                 input: whole,
                 tables,
                 limits,
                 scope,
-                start,
-            })
+            };
+            scan.run(start)
         });
         let end = self.conclude(step, limits, input)?;
         if end.is_some() && self.tables.head.self_closing {

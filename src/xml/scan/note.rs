@@ -26,8 +26,39 @@ impl Tables {
     }
 }
 
-/// At the end of a tag, behind its `>`: resolves prefixes and takes note of it.
-#[inline(never)]
+/// At the end of a tag, behind its `>`: takes note of it if all it takes is to remember it. All but
+/// counting a child.
+#[inline(always)]
+pub(super) fn note_plain(tables: &mut Tables, input: &[u8], end: usize, is_empty: bool) -> bool {
+    let depth = tables.open.len();
+    let is_stream = || {
+        let name = input.get(tables.tag.start as usize..).unwrap_or_default();
+        tables.tag.name_len == 6 && name.starts_with(b"stream")
+    };
+    if tables.tag.is_bound || depth == 0 && (tables.in_header || is_stream()) {
+        return false;
+    }
+    let namespace = bind::without_prefix(tables);
+    match depth {
+        0 => {
+            tables.head.header_prefixes_used = 0;
+            tables.head.inherits_default = tables.tag.default == 0;
+            tables.default_depth = usize::from(tables.tag.default != 0 && !is_empty);
+            keep_top(tables, namespace, end, is_empty);
+            tables.top_default = namespace;
+        }
+        1 => {
+            inherit(tables, depth, is_empty);
+            if tables.head.children == 0 {
+                tables.head.first_child = Some(plain_name_of(tables.tag, namespace));
+            }
+        }
+        _ => inherit(tables, depth, is_empty),
+    }
+    true
+}
+
+/// At the end of a tag, behind its `>`: resolves prefixes, takes note of it, and opens it.
 pub(super) fn note(
     tables: &mut Tables,
     input: &[u8],
@@ -37,6 +68,7 @@ pub(super) fn note(
     is_empty: bool,
 ) -> Result<(), ScanError> {
     let depth = tables.open.len();
+    let outer_bindings = tables.bindings.len();
     if depth == 0 {
         tables.head.header_prefixes_used = 0;
         tables.head.inherits_default = false;
@@ -57,6 +89,11 @@ pub(super) fn note(
         }
         _ => {}
     }
+    if is_empty {
+        tables.bindings.truncate(outer_bindings);
+    } else if !tables.in_header {
+        tables.open_tag(outer_bindings);
+    }
     Ok(())
 }
 
@@ -75,17 +112,25 @@ fn top(
         return Err(ScanError::UnexpectedHeader);
     }
     tables.top_default = bind::without_prefix(tables);
+    keep_top(tables, namespace, end, is_empty);
+    tables.head.name = name;
+    Ok(())
+}
+
+#[inline(always)]
+fn keep_top(tables: &mut Tables, namespace: Namespace, end: usize, is_empty: bool) {
     let head = &mut tables.head;
-    head.name = name;
+    head.name = plain_name_of(tables.tag, namespace);
     head.tag_end = end;
     head.self_closing = is_empty;
     head.first_child = None;
     head.children = 0;
     head.attributes_len = head.attributes.len();
-    Ok(())
+    tables.first = head.attributes_len;
 }
 
 /// Notes whether the element, which stands at `depth`, is in the stream's default namespace.
+#[inline(always)]
 fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
     if tables.head.inherits_default {
         return;
@@ -99,7 +144,19 @@ fn inherit(tables: &mut Tables, depth: usize, is_empty: bool) {
     }
 }
 
+/// The name of a tag, which has no prefix.
+#[inline(always)]
+fn plain_name_of(tag: Tag, namespace: Namespace) -> Name {
+    let (start, end) = (tag.start, tag.start + u32::from(tag.name_len));
+    Name {
+        prefix: Span { start, end: start },
+        local: Span { start, end },
+        namespace,
+    }
+}
+
 /// The name of a tag.
+#[inline(always)]
 fn name_of(tag: Tag, namespace: Namespace) -> Name {
     let Tag {
         start,

@@ -6,9 +6,7 @@
 use super::Limits;
 use super::engine::Entry;
 use super::engine::Place;
-use super::engine::Step;
 use super::engine::Stop;
-use super::error::Malformed;
 use super::simd;
 use super::simd::Vector;
 use super::tables::State;
@@ -54,19 +52,19 @@ impl<V: Vector> Place<'_, V> {
         let pos = match self.tables.state {
             State::Text => return self.text(pos),
             State::Value => self.value(pos, quote)?,
-            State::Spaced => self.spaced(pos)?,
-            State::Cdata => return self.cdata(pos).and_then(|pos| self.after(pos)),
-            State::EndSpace => return self.end_space(pos).and_then(|pos| self.after(pos)),
-            State::EndName => return self.end_name(pos).and_then(|pos| self.after(pos)),
+            State::Spaced => self.spaced(pos, u64::MAX)?.0,
+            State::Cdata => return self.cdata(pos).map(|pos| self.behind(pos)),
+            State::EndSpace => return self.end_space(pos).map(|pos| self.behind(pos)),
+            State::EndName => return self.end_tag(pos).map(|pos| self.behind(pos)),
             State::TextReference => {
                 let pos = self.reference(State::TextReference, pos)?;
-                return self.after(pos);
+                return Ok(self.behind(pos));
             }
             State::ValueReference => {
                 let pos = self.reference(State::ValueReference, pos)?;
                 self.value(pos, quote)?
             }
-            State::ElementName => self.element_name(pos)?,
+            State::ElementName => self.late_element_name(pos)?,
             State::AttributeName => self.attribute(pos)?,
             state @ (State::Equals | State::Quote) => self.late_value(state, pos)?,
             State::Slash => pos - 1,
@@ -77,51 +75,20 @@ impl<V: Vector> Place<'_, V> {
             | State::StreamEndName
             | State::StreamEndSpace => pos,
         };
-        Ok(Entry::Tag(pos))
+        // Which hashes the tag had is forgotten; its attributes are not.
+        Ok(Entry::Tag(pos, u64::MAX))
     }
 
     /// In text that began at `mark`.
-    fn text(&mut self, mut pos: usize) -> Result<Entry, Stop> {
+    pub(super) fn text(&mut self, mut pos: usize) -> Result<Entry, Stop> {
         loop {
-            pos = self.vector.find::<{ simd::TEXT }>(self.input, pos);
-            if self.input.get(pos) == Some(&b'<') {
-                return Ok(Entry::Markup(pos));
-            }
-            pos = self.text_other(pos)?;
-        }
-    }
-
-    /// Behind an end tag, a CDATA section or a reference.
-    fn after(&mut self, pos: usize) -> Result<Entry, Stop> {
-        if self.tables.open.is_empty() {
-            return Ok(Entry::Done(pos));
-        }
-        self.tables.mark = pos;
-        self.text(pos)
-    }
-
-    /// In a start tag, behind white space.
-    fn spaced(&mut self, pos: usize) -> Step {
-        let pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
-        match self.input.get(pos) {
-            Some(b'>' | b'/') => Ok(pos),
-            Some(_) => {
-                self.tables.mark = pos;
-                self.tables.prefix_len = 0;
-                self.attribute(pos)
-            }
-            None => {
-                self.tables.suspend(State::Spaced, pos);
-                Err(Stop::More)
+            match self.input.get(pos) {
+                Some(b'<') => return Ok(Entry::Markup(pos)),
+                Some(&byte) if !simd::stops(simd::TEXT, byte) => {
+                    pos = self.vector.find::<{ simd::TEXT }>(self.input, pos + 1);
+                }
+                _ => pos = self.text_other(pos)?,
             }
         }
-    }
-
-    /// In the name of an end tag, which begins at `start`.
-    fn end_name(&mut self, start: usize) -> Step {
-        let Some(&open) = self.tables.open.last() else {
-            return Err(Malformed::EndTag.into());
-        };
-        self.end_tag(open, start, start + usize::from(open.name_len))
     }
 }

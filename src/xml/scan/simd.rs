@@ -1,9 +1,9 @@
 //! Classifies bytes by the vector: the only unsafe code of the scanner.
 //!
 //! Two shapes of work. Short tokens (names, ordinary attribute values, text between tags) are found
-//! by [`Vector::masks`]: one pass over 64 bytes yields a bit for every byte that ends a name, a text
-//! run or a value, and the parser then walks bits instead of bytes. Long runs go through
-//! [`Vector::find`], a loop over one class only.
+//! by [`Vector::masks`]: one pass over 64 bytes yields a bit for every byte that ends a name, and one
+//! for every byte that ends or interrupts text or a value; the parser then walks bits instead of
+//! bytes. Long runs go through [`Vector::find`], a loop over one class only.
 //!
 //! An implementation is picked once a call by [`dispatch`], which instantiates the whole parser for
 //! it, so that everything inlines. [`Scalar`] is the reference that the others are tested against
@@ -31,8 +31,10 @@ pub(super) const NOT_NAME: u8 = 7;
 /// Ends a namespace name, or may not be in one: see `bind::may_separate`. Quotes and references are
 /// of the class too, so that a search through a value stops where it ends.
 pub(super) const SEPARATOR: u8 = 8;
+/// [`TEXT`] and [`VALUE`] in one: what ends either, or has to be looked at in it.
+pub(super) const STOP: u8 = 9;
 /// How many classes there are.
-const CLASSES_COUNT: u8 = 9;
+const CLASSES_COUNT: u8 = 10;
 
 /// The definition of the classes, byte by byte.
 pub(super) const fn stops(class: u8, byte: u8) -> bool {
@@ -49,6 +51,7 @@ pub(super) const fn stops(class: u8, byte: u8) -> bool {
                     b'"' | b'&' | b'\'' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'
                 )
         }
+        STOP => stops(TEXT, byte) || stops(VALUE, byte),
         _ => !matches!(byte, b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'),
     }
 }
@@ -56,17 +59,22 @@ pub(super) const fn stops(class: u8, byte: u8) -> bool {
 /// Bit i of each mask: byte i of the block is of the class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Masks {
+    /// [`NOT_NAME`]
     pub(super) not_name: u64,
-    pub(super) text: u64,
-    pub(super) value: u64,
+    /// [`STOP`]
+    pub(super) stop: u64,
 }
 
 /// One way to classify.
 pub(super) trait Vector: Copy {
-    /// The three masks of a block.
+    /// The masks of a block.
     fn masks(self, block: &[u8; BLOCK]) -> Masks;
+    /// The bytes of a block that are of [`SEPARATOR`].
+    fn separators(self, block: &[u8; BLOCK]) -> u64;
     /// The first byte of `CLASS` at or behind `at`, or the length of the input.
     fn find<const CLASS: u8>(self, input: &[u8], at: usize) -> usize;
+    /// Does work in a function of its own, with the instructions that this needs.
+    fn run<T: Task>(self, task: T) -> T::Output;
 }
 
 /// Work to be compiled once for each implementation.
@@ -86,7 +94,7 @@ pub(super) fn dispatch<T: Task>(task: T) -> T::Output {
         x86::Best::Ssse3(vector) => return vector.run(task),
         x86::Best::Neither => {}
     }
-    task.run(Scalar)
+    Scalar.run(task)
 }
 
 /// The first byte of `CLASS` at or behind `at`, or the length of the input.
@@ -126,10 +134,15 @@ impl Vector for Scalar {
         for (i, &byte) in block.iter().enumerate() {
             let classes = u64::from(CLASSES[usize::from(byte)]);
             masks.not_name |= (classes >> NOT_NAME & 1) << i;
-            masks.text |= (classes >> TEXT & 1) << i;
-            masks.value |= (classes >> VALUE & 1) << i;
+            masks.stop |= (classes >> STOP & 1) << i;
         }
         masks
+    }
+
+    fn separators(self, block: &[u8; BLOCK]) -> u64 {
+        let is = |byte: u8| u64::from(CLASSES[usize::from(byte)] >> SEPARATOR & 1);
+        let bits = block.iter().enumerate();
+        bits.fold(0, |bits, (i, &byte)| bits | is(byte) << i)
     }
 
     fn find<const CLASS: u8>(self, input: &[u8], at: usize) -> usize {
@@ -138,6 +151,11 @@ impl Vector for Scalar {
             .iter()
             .position(|&byte| CLASSES[usize::from(byte)] >> CLASS & 1 != 0);
         found.map_or(input.len(), |offset| at + offset)
+    }
+
+    #[inline(never)]
+    fn run<T: Task>(self, task: T) -> T::Output {
+        task.run(self)
     }
 }
 
@@ -150,13 +168,33 @@ mod x86 {
 
     use super::*;
 
-    /// Low nibble table of the characters of a name. Bits: 1 = 0x2_, 2 = 0x3_, 4 = 0x4_ and 0x6_,
-    /// 8 = 0x5_, 16 = 0x7_. A byte is of a name where both tables share a bit.
-    const NAME_LOW: [i8; 16] = [26, 30, 30, 30, 30, 30, 30, 30, 30, 30, 28, 4, 4, 5, 5, 12];
-    const NAME_HIGH: [i8; 16] = [0, 0, 1, 2, 4, 8, 4, 16, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// What a byte is lies in the bits that the entries for its two nibbles share: [`NAME`] ones for
+    /// a character of a name, [`PLAIN`] ones for what no [`STOP`] is. A bit stands for the high
+    /// nibbles whose entries have it; those are all ASCII, and no control.
+    const HIGH: [u8; 16] = [
+        0, 0, 0x21, 0x42, 0x84, 0x88, 0x84, 0x90, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    const NAME: u8 = 0x1F;
+    const PLAIN: u8 = 0xE0;
+    /// By low nibble. The instruction that looks up takes 0 for a byte that is not ASCII.
+    const LOW: [u8; 16] = {
+        let mut table = [0; 16];
+        let mut byte = 0x20;
+        while byte < 0x80 {
+            let high = HIGH[byte as usize >> 4];
+            if !stops(NOT_NAME, byte) {
+                table[byte as usize & 15] |= high & NAME;
+            }
+            if !stops(STOP, byte) {
+                table[byte as usize & 15] |= high & PLAIN;
+            }
+            byte += 1;
+        }
+        table
+    };
     /// The same for separators. Bits: 1 = 0x0_ and 0x1_, 2 = 0x2_, 4 = 0x5_, 8 = 0x6_, 16 = 0x7_.
-    const SEPARATOR_LOW: [i8; 16] = [11, 1, 3, 1, 1, 1, 3, 3, 1, 1, 1, 17, 21, 17, 5, 1];
-    const SEPARATOR_HIGH: [i8; 16] = [1, 1, 2, 0, 0, 4, 8, 16, 0, 0, 0, 0, 0, 0, 0, 0];
+    const SEPARATOR_LOW: [u8; 16] = [11, 1, 3, 1, 1, 1, 3, 3, 1, 1, 1, 17, 21, 17, 5, 1];
+    const SEPARATOR_HIGH: [u8; 16] = [1, 1, 2, 0, 0, 4, 8, 16, 0, 0, 0, 0, 0, 0, 0, 0];
 
     /// The best that this processor has.
     pub(super) enum Best {
@@ -201,17 +239,6 @@ mod x86 {
                 && is_x86_feature_detected!("bmi2"))
             .then_some(Self(()))
         }
-
-        #[inline]
-        pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-            #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-            fn inner<T: Task>(vector: Avx2, task: T) -> T::Output {
-                task.run(vector)
-            }
-            // SAFETY: a value of this type exists only where `detect` saw the features; LZCNT and
-            // POPCNT are older than AVX2 on every processor that has it.
-            unsafe { inner(self, task) }
-        }
     }
 
     /// Bytes that are of `CLASS` come out as 0xFF, others as 0.
@@ -241,31 +268,38 @@ mod x86 {
                 _mm256_andnot_si256(space, _mm256_set1_epi8(-1))
             }
             SEPARATOR => {
-                let low = _mm256_broadcastsi128_si256(load_table(&SEPARATOR_LOW));
-                let high = _mm256_broadcastsi128_si256(load_table(&SEPARATOR_HIGH));
-                let nibble = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(0x0F));
-                let both = _mm256_and_si256(
-                    _mm256_shuffle_epi8(low, x),
-                    _mm256_shuffle_epi8(high, nibble),
-                );
-                _mm256_cmpgt_epi8(both, _mm256_setzero_si256())
+                let found = shared_avx2(&SEPARATOR_LOW, &SEPARATOR_HIGH, x);
+                _mm256_cmpgt_epi8(found, _mm256_setzero_si256())
             }
-            _ => {
-                let low = _mm256_broadcastsi128_si256(load_table(&NAME_LOW));
-                let high = _mm256_broadcastsi128_si256(load_table(&NAME_HIGH));
-                let nibble = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(0x0F));
-                let both = _mm256_and_si256(
-                    _mm256_shuffle_epi8(low, x),
-                    _mm256_shuffle_epi8(high, nibble),
-                );
-                _mm256_cmpeq_epi8(both, _mm256_setzero_si256())
-            }
+            STOP => lacks_avx2::<PLAIN>(shared_avx2(&LOW, &HIGH, x)),
+            _ => lacks_avx2::<NAME>(shared_avx2(&LOW, &HIGH, x)),
         }
+    }
+
+    /// What the entries for the two nibbles of each byte have in common.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn shared_avx2(low: &[u8; 16], high: &[u8; 16], x: __m256i) -> __m256i {
+        let low = _mm256_broadcastsi128_si256(load_table(low));
+        let high = _mm256_broadcastsi128_si256(load_table(high));
+        let nibble = _mm256_and_si256(_mm256_srli_epi16(x, 4), _mm256_set1_epi8(0x0F));
+        _mm256_and_si256(
+            _mm256_shuffle_epi8(low, x),
+            _mm256_shuffle_epi8(high, nibble),
+        )
+    }
+
+    /// Bytes with none of these bits.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn lacks_avx2<const BITS: u8>(x: __m256i) -> __m256i {
+        let bits = _mm256_and_si256(x, _mm256_set1_epi8(BITS as i8));
+        _mm256_cmpeq_epi8(bits, _mm256_setzero_si256())
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn load_table(table: &[i8; 16]) -> __m128i {
+    fn load_table(table: &[u8; 16]) -> __m128i {
         // SAFETY: the reference is to 16 readable bytes; the load needs no alignment.
         unsafe { _mm_loadu_si128(table.as_ptr().cast()) }
     }
@@ -284,13 +318,23 @@ mod x86 {
             unsafe {
                 let a = _mm256_loadu_si256(block.as_ptr().cast());
                 let b = _mm256_loadu_si256(block.as_ptr().add(32).cast());
+                let (a, b) = (shared_avx2(&LOW, &HIGH, a), shared_avx2(&LOW, &HIGH, b));
                 Masks {
-                    not_name: bits_avx2(stops_avx2::<NOT_NAME>(a))
-                        | bits_avx2(stops_avx2::<NOT_NAME>(b)) << 32,
-                    text: bits_avx2(stops_avx2::<TEXT>(a)) | bits_avx2(stops_avx2::<TEXT>(b)) << 32,
-                    value: bits_avx2(stops_avx2::<VALUE>(a))
-                        | bits_avx2(stops_avx2::<VALUE>(b)) << 32,
+                    not_name: bits_avx2(lacks_avx2::<NAME>(a))
+                        | bits_avx2(lacks_avx2::<NAME>(b)) << 32,
+                    stop: bits_avx2(lacks_avx2::<PLAIN>(a))
+                        | bits_avx2(lacks_avx2::<PLAIN>(b)) << 32,
                 }
+            }
+        }
+
+        #[inline(always)]
+        fn separators(self, block: &[u8; BLOCK]) -> u64 {
+            // SAFETY: as above.
+            unsafe {
+                let a = _mm256_loadu_si256(block.as_ptr().cast());
+                let b = _mm256_loadu_si256(block.as_ptr().add(32).cast());
+                bits_avx2(stops_avx2::<SEPARATOR>(a)) | bits_avx2(stops_avx2::<SEPARATOR>(b)) << 32
             }
         }
 
@@ -298,6 +342,18 @@ mod x86 {
         fn find<const CLASS: u8>(self, input: &[u8], at: usize) -> usize {
             // SAFETY: the type proves AVX2.
             unsafe { find_avx2::<CLASS>(input, at) }
+        }
+
+        #[inline]
+        fn run<T: Task>(self, task: T) -> T::Output {
+            #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+            #[inline(never)]
+            fn inner<T: Task>(vector: Avx2, task: T) -> T::Output {
+                task.run(vector)
+            }
+            // SAFETY: a value of this type exists only where `detect` saw the features; LZCNT and
+            // POPCNT are older than AVX2 on every processor that has it.
+            unsafe { inner(self, task) }
         }
     }
 
@@ -353,16 +409,6 @@ mod x86 {
         pub(super) fn detect() -> Option<Self> {
             is_x86_feature_detected!("ssse3").then_some(Self(()))
         }
-
-        #[inline]
-        pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-            #[target_feature(enable = "ssse3")]
-            fn inner<T: Task>(vector: Ssse3, task: T) -> T::Output {
-                task.run(vector)
-            }
-            // SAFETY: a value of this type exists only where `detect` saw the feature.
-            unsafe { inner(self, task) }
-        }
     }
 
     /// Bit i: byte i of the 16 is of `CLASS`.
@@ -391,23 +437,32 @@ mod x86 {
                 _mm_andnot_si128(space, _mm_set1_epi8(-1))
             }
             SEPARATOR => {
-                let nibble = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(0x0F));
-                let both = _mm_and_si128(
-                    _mm_shuffle_epi8(load_table(&SEPARATOR_LOW), x),
-                    _mm_shuffle_epi8(load_table(&SEPARATOR_HIGH), nibble),
-                );
-                _mm_cmpgt_epi8(both, _mm_setzero_si128())
+                let found = shared_ssse3(&SEPARATOR_LOW, &SEPARATOR_HIGH, x);
+                _mm_cmpgt_epi8(found, _mm_setzero_si128())
             }
-            _ => {
-                let nibble = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(0x0F));
-                let both = _mm_and_si128(
-                    _mm_shuffle_epi8(load_table(&NAME_LOW), x),
-                    _mm_shuffle_epi8(load_table(&NAME_HIGH), nibble),
-                );
-                _mm_cmpeq_epi8(both, _mm_setzero_si128())
-            }
+            STOP => lacks_ssse3::<PLAIN>(shared_ssse3(&LOW, &HIGH, x)),
+            _ => lacks_ssse3::<NAME>(shared_ssse3(&LOW, &HIGH, x)),
         };
         u64::from(_mm_movemask_epi8(found) as u16)
+    }
+
+    /// What the entries for the two nibbles of each byte have in common.
+    #[inline]
+    #[target_feature(enable = "ssse3")]
+    fn shared_ssse3(low: &[u8; 16], high: &[u8; 16], x: __m128i) -> __m128i {
+        let nibble = _mm_and_si128(_mm_srli_epi16(x, 4), _mm_set1_epi8(0x0F));
+        _mm_and_si128(
+            _mm_shuffle_epi8(load_table(low), x),
+            _mm_shuffle_epi8(load_table(high), nibble),
+        )
+    }
+
+    /// Bytes with none of these bits.
+    #[inline]
+    #[target_feature(enable = "ssse3")]
+    fn lacks_ssse3<const BITS: u8>(x: __m128i) -> __m128i {
+        let bits = _mm_and_si128(x, _mm_set1_epi8(BITS as i8));
+        _mm_cmpeq_epi8(bits, _mm_setzero_si128())
     }
 
     impl Vector for Ssse3 {
@@ -420,17 +475,39 @@ mod x86 {
                 unsafe {
                     let x = _mm_loadu_si128(part.as_ptr().cast());
                     masks.not_name |= stops_ssse3::<NOT_NAME>(x) << (16 * i);
-                    masks.text |= stops_ssse3::<TEXT>(x) << (16 * i);
-                    masks.value |= stops_ssse3::<VALUE>(x) << (16 * i);
+                    masks.stop |= stops_ssse3::<STOP>(x) << (16 * i);
                 }
             }
             masks
         }
 
         #[inline(always)]
+        fn separators(self, block: &[u8; BLOCK]) -> u64 {
+            let mut bits = 0;
+            for (i, part) in block.as_chunks::<16>().0.iter().enumerate() {
+                // SAFETY: as above.
+                bits |= unsafe {
+                    stops_ssse3::<SEPARATOR>(_mm_loadu_si128(part.as_ptr().cast())) << (16 * i)
+                };
+            }
+            bits
+        }
+
+        #[inline(always)]
         fn find<const CLASS: u8>(self, input: &[u8], at: usize) -> usize {
             // SAFETY: the type proves SSSE3.
             unsafe { find_ssse3::<CLASS>(input, at) }
+        }
+
+        #[inline]
+        fn run<T: Task>(self, task: T) -> T::Output {
+            #[target_feature(enable = "ssse3")]
+            #[inline(never)]
+            fn inner<T: Task>(vector: Ssse3, task: T) -> T::Output {
+                task.run(vector)
+            }
+            // SAFETY: a value of this type exists only where `detect` saw the feature.
+            unsafe { inner(self, task) }
         }
     }
 
@@ -458,11 +535,10 @@ mod tests {
             for at in 0..BLOCK {
                 let mut block = [b'a'; BLOCK];
                 block[at] = class_byte;
-                assert_eq!(
-                    vector.masks(&block),
-                    Scalar.masks(&block),
-                    "{class_byte:#x} at {at}"
-                );
+                let what = format!("{class_byte:#x} at {at}");
+                assert_eq!(vector.masks(&block), Scalar.masks(&block), "{what}");
+                let separators = Scalar.separators(&block);
+                assert_eq!(vector.separators(&block), separators, "{what}");
             }
         }
         for len in 0..300 {
@@ -501,6 +577,7 @@ mod tests {
         one::<NOT_SPACE, V>(vector, input, at);
         one::<NOT_NAME, V>(vector, input, at);
         one::<SEPARATOR, V>(vector, input, at);
+        one::<STOP, V>(vector, input, at);
     }
 
     #[test]

@@ -4,11 +4,11 @@
 //! calls. The tables keep their capacity from element to element.
 
 use super::Limits;
-use super::engine::Stop;
-use super::error::ScanError;
+use super::engine::Exit;
 use super::head::Head;
 use super::head::Namespace;
 use super::head::Span;
+use super::rows::Rows;
 
 /// What the next byte continues. Names where the scan stopped for want of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(super) struct Tag {
 }
 
 /// An element whose end tag is awaited.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Open {
     /// Where its name begins.
     pub(super) start: u32,
@@ -99,7 +99,7 @@ pub(super) struct Open {
 }
 
 /// A prefix declared inside the element.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Binding {
     pub(super) prefix: Span,
     pub(super) value: Span,
@@ -114,8 +114,8 @@ pub(super) struct Binding {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub(super) state: State,
-    /// Why the scan stopped last.
-    pub(super) stop: Stop,
+    /// Where the scan left its ordinary way last.
+    pub(super) exit: Exit,
     /// Where the scan goes on.
     pub(super) pos: usize,
     /// Where the token began that `state` speaks of.
@@ -134,8 +134,10 @@ pub(super) struct Tables {
     /// The default namespace inside the top-level element.
     pub(super) top_default: Namespace,
     pub(super) tag: Tag,
-    pub(super) open: Vec<Open>,
-    pub(super) bindings: Vec<Binding>,
+    /// Where attributes of the next tag go: behind those of the top-level one.
+    pub(super) first: usize,
+    pub(super) open: Rows<Open>,
+    pub(super) bindings: Rows<Binding>,
     pub(super) head: Head,
 }
 
@@ -143,15 +145,17 @@ impl Tables {
     /// With room for what the default limits allow.
     pub(super) fn new() -> Self {
         let limits = Limits::default();
-        let mut tables = Self::default();
-        tables.open.reserve_exact(limits.depth_max);
-        tables.bindings.reserve_exact(limits.namespaces_max);
-        // Those of the top-level tag stay while those of another one are collected behind them.
-        tables
-            .head
-            .attributes
-            .reserve_exact(2 * limits.attributes_max);
-        tables
+        let head = Head {
+            // Those of the top-level tag stay while those of another one are collected behind them.
+            attributes: Rows::with_room(2 * limits.attributes_max),
+            ..Head::default()
+        };
+        Self {
+            open: Rows::with_room(limits.depth_max),
+            bindings: Rows::with_room(limits.namespaces_max),
+            head,
+            ..Self::default()
+        }
     }
 
     /// Forgets the element that was begun. The head of the last one stays readable.
@@ -162,32 +166,48 @@ impl Tables {
         self.open.clear();
         self.bindings.clear();
         self.default_depth = 0;
+        self.first = 0;
     }
 
     /// Prepares for a start tag whose name begins at `start`.
     #[inline(always)]
     pub(super) fn begin_tag(&mut self, start: usize) {
-        let is_top = self.open.is_empty();
-        let first = if is_top { 0 } else { self.head.attributes_len };
-        self.head.attributes.truncate(first);
+        self.head.attributes.truncate(self.first);
         self.tag = Tag {
             start: start as u32,
-            first: first as u32,
+            first: self.first as u32,
             ..Tag::default()
         };
+    }
+
+    /// Opens the element whose tag is at hand. `bindings`: how many were in scope outside of it.
+    #[inline(always)]
+    pub(super) fn open_tag(&mut self, bindings: usize) {
+        self.open.push(Open {
+            start: self.tag.start,
+            name_len: self.tag.name_len,
+            bindings: bindings as u16,
+        });
+    }
+
+    /// Takes the innermost element off.
+    #[inline(always)]
+    pub(super) fn close(&mut self) {
+        if let Some(open) = self.open.pop() {
+            let outer = usize::from(open.bindings);
+            if self.bindings.len() > outer {
+                self.bindings.truncate(outer);
+            }
+        }
+        if self.default_depth > self.open.len() {
+            self.default_depth = 0;
+        }
     }
 
     /// Takes note of where to go on.
     #[cold]
     pub(super) fn suspend(&mut self, state: State, pos: usize) {
-        self.stop = Stop::More;
         self.state = state;
         self.pos = pos;
-    }
-
-    /// Takes note of why there is nowhere to go on.
-    #[cold]
-    pub(super) fn fail(&mut self, error: ScanError) {
-        self.stop = Stop::Fail(error);
     }
 }

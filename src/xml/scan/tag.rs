@@ -1,158 +1,20 @@
-//! Start tags: names, attributes, values.
+//! Start tags out of the ordinary: names, attributes, values.
 
-use super::engine::Engine;
-use super::engine::Halt;
+use super::bind;
 use super::engine::Place;
 use super::engine::Step;
 use super::engine::Stop;
-use super::engine::Way;
 use super::error::Limit;
 use super::error::Malformed;
 use super::error::ScanError;
 use super::head::Attribute;
-use super::head::XML_NAMESPACE;
-use super::head::XMLNS_NAMESPACE;
 use super::names;
 use super::names::Decoded;
-use super::note;
 use super::simd;
 use super::simd::Vector;
-use super::tables::Open;
 use super::tables::State;
 use super::tables::Tables;
-
-impl<V: Vector> Engine<'_, V> {
-    /// The name of a start tag; returns the position behind it.
-    #[inline(always)]
-    pub(super) fn element_name(&mut self, start: usize) -> Way {
-        let end = self.find_name_end(start);
-        let is_whole = self
-            .byte(end)
-            .is_some_and(|byte| byte < 0x80 && byte != b':');
-        if is_whole && self.is_plain_name(start, end) {
-            self.tables.tag.name_len = (end - start) as u16;
-            return Ok(end);
-        }
-        self.tables.mark = start;
-        self.tables.prefix_len = 0;
-        self.go(|place| place.element_name(start))
-    }
-
-    /// The name characters in this range, all ASCII and none a colon, make a name.
-    #[inline(always)]
-    fn is_plain_name(&self, start: usize, end: usize) -> bool {
-        // Of the characters of a name, those up to `9` may not begin one.
-        let is_started = self.byte(start).is_some_and(|byte| byte > b'9');
-        is_started && (end - start).wrapping_sub(1) < self.name_max
-    }
-
-    /// Behind the element name or an attribute; to the end of the tag. `seen` has one bit for each
-    /// hash of an attribute name: a clear one spares the search for duplicates.
-    #[inline(always)]
-    pub(super) fn attributes(&mut self, mut pos: usize, mut seen: u64) -> Way {
-        loop {
-            match self.byte(pos) {
-                Some(b' ' | b'\t' | b'\r' | b'\n') => pos = self.spaced(pos + 1, &mut seen)?,
-                Some(b'>') => return self.tag_end(pos + 1, false),
-                Some(b'/') => match self.byte(pos + 1) {
-                    Some(b'>') => return self.tag_end(pos + 2, true),
-                    Some(_) => return self.fail(Malformed::StartTag),
-                    None => return self.suspend(State::Slash, pos + 1),
-                },
-                Some(_) => return self.fail(Malformed::Attribute),
-                None => return self.suspend(State::Gap, pos),
-            }
-        }
-    }
-
-    /// Behind white space: an attribute, or nothing where the tag ends.
-    #[inline(always)]
-    pub(super) fn spaced(&mut self, mut pos: usize, seen: &mut u64) -> Way {
-        if self.byte(pos).is_some_and(|byte| byte <= b' ') {
-            pos = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
-        }
-        match self.byte(pos) {
-            Some(b'>' | b'/') => Ok(pos),
-            Some(_) => self.attribute(pos, seen),
-            None => self.suspend(State::Spaced, pos),
-        }
-    }
-
-    /// An attribute; returns the position behind its value.
-    #[inline(always)]
-    fn attribute(&mut self, start: usize, seen: &mut u64) -> Way {
-        let name_end = self.find_name_end(start);
-        if let Some(&[b'=', quote @ (b'\'' | b'"')]) = self.input.get(name_end..name_end + 2)
-            && self.is_plain_name(start, name_end)
-        {
-            let value = name_end + 2;
-            let end = self.find_value_end(value);
-            let is_whole = self.byte(end) == Some(quote);
-            self.enter(start, name_end, seen)?;
-            self.tables.head.attributes.push(Attribute {
-                start: start as u32,
-                value: value as u32,
-                end: end as u32,
-                name_len: (name_end - start) as u16,
-                ..Attribute::default()
-            });
-            if self.byte(start) == Some(b'x') {
-                // Here and not there, where the instructions of the vector would not be at hand.
-                let separator = self.vector.find::<{ simd::SEPARATOR }>(self.input, value);
-                mark_default(self.tables, self.input, is_whole && separator >= end);
-            }
-            if is_whole {
-                return Ok(end + 1);
-            }
-            return self.go(|place| place.value(end, quote));
-        }
-        self.tables.mark = start;
-        self.tables.prefix_len = 0;
-        // No bit is kept for names out of the ordinary: later ones are searched for.
-        *seen = u64::MAX;
-        self.go(|place| place.attribute(start))
-    }
-
-    /// Refuses the attribute if the tag has it already, or has too many.
-    #[inline(always)]
-    fn enter(&mut self, start: usize, end: usize, seen: &mut u64) -> Result<(), Halt> {
-        let (first, last) = (self.byte(start), self.byte(end.wrapping_sub(1)));
-        let sum = 5 * usize::from(first.unwrap_or(0)) + usize::from(last.unwrap_or(0));
-        let bit = 1 << ((sum + 8 * (end - start)) % 64);
-        let known = self.tables.head.attributes.len() - self.tables.tag.first as usize;
-        if *seen & bit != 0 || known >= self.limits.attributes_max {
-            self.go(|place| place.refuse_attribute(start, end))?;
-        }
-        *seen |= bit;
-        Ok(())
-    }
-
-    /// Behind the `>`: resolves prefixes, and opens the element unless it is empty.
-    #[inline(always)]
-    fn tag_end(&mut self, end: usize, is_empty: bool) -> Way {
-        let tables = &mut *self.tables;
-        let outer_bindings = tables.bindings.len();
-        if tables.tag_is_of_note() {
-            let noted = note::note(tables, self.input, self.limits, self.scope, end, is_empty);
-            if let Err(error) = noted {
-                return self.fail(error);
-            }
-        } else if tables.open.len() == 1 {
-            tables.head.children += 1;
-        }
-        let tables = &mut *self.tables;
-        if is_empty {
-            tables.bindings.truncate(outer_bindings);
-        } else if !tables.in_header {
-            tables.open.push(Open {
-                start: tables.tag.start,
-                name_len: tables.tag.name_len,
-                bindings: outer_bindings as u16,
-            });
-        }
-        Ok(end)
-    }
-}
+use super::walk;
 
 impl<V: Vector> Place<'_, V> {
     /// A name with a prefix, or other than ASCII, or not yet whole: from `pos` on, begun at `mark`.
@@ -163,13 +25,96 @@ impl<V: Vector> Place<'_, V> {
 
     /// The name of a start tag, out of the ordinary.
     #[cold]
-    pub(super) fn element_name(&mut self, pos: usize) -> Step {
+    pub(super) fn element_name(&mut self, start: usize) -> Step {
+        self.tables.mark = start;
+        self.tables.prefix_len = 0;
+        self.late_element_name(start)
+    }
+
+    /// The same, begun at `mark`.
+    pub(super) fn late_element_name(&mut self, pos: usize) -> Step {
         let (end, prefix_len) = self.name(State::ElementName, pos)?;
         let tag = &mut self.tables.tag;
         tag.name_len = (end - tag.start as usize) as u16;
         tag.prefix_len = prefix_len as u16;
         tag.is_bound |= prefix_len != 0;
         Ok(end)
+    }
+
+    /// In a start tag, behind its name or an attribute, at what is neither a space nor its end.
+    /// Returns where the tag goes on, and `seen` as it is then.
+    #[cold]
+    pub(super) fn gap(&mut self, pos: usize, seen: u64) -> Result<(usize, u64), Stop> {
+        let tag = self.tables.tag;
+        let is_behind_name = pos == tag.start as usize + usize::from(tag.name_len);
+        match self.input.get(pos) {
+            Some(b'\t' | b'\r' | b'\n' | b' ') => self.spaced(pos + 1, seen),
+            // The name goes on, or may.
+            Some(b':' | 0x80..) | None if is_behind_name => {
+                let end = self.element_name(tag.start as usize)?;
+                Ok((end, seen))
+            }
+            Some(b'/') if pos + 1 < self.input.len() => Err(Malformed::StartTag.into()),
+            Some(b'/') => {
+                self.tables.suspend(State::Slash, pos + 1);
+                Err(Stop::More)
+            }
+            Some(_) => Err(Malformed::Attribute.into()),
+            None => {
+                self.tables.suspend(State::Gap, pos);
+                Err(Stop::More)
+            }
+        }
+    }
+
+    /// In a start tag, behind white space: an attribute out of the ordinary or longer than a block,
+    /// or nothing where the tag ends. Returns the position behind it, and `seen` as it is then.
+    #[cold]
+    pub(super) fn spaced(&mut self, pos: usize, seen: u64) -> Result<(usize, u64), Stop> {
+        let start = self.vector.find::<{ simd::NOT_SPACE }>(self.input, pos);
+        let rest = self.input.get(start..).unwrap_or_default();
+        let Some(&first) = rest.first() else {
+            self.tables.suspend(State::Spaced, start);
+            return Err(Stop::More);
+        };
+        if matches!(first, b'>' | b'/') {
+            return Ok((start, seen));
+        }
+        let (name_end, prefix_len) = if rest.starts_with(walk::XML_LANG) {
+            (start + walk::XML_LANG.len(), walk::XML_PREFIX_LEN)
+        } else {
+            (self.vector.find::<{ simd::NOT_NAME }>(self.input, start), 0)
+        };
+        let name_len = name_end - start;
+        let is_plain = first > b'9' && name_len.wrapping_sub(1) < self.limits.name_max();
+        match self.input.get(name_end..name_end + 2) {
+            Some(&[b'=', quote @ (b'\'' | b'"')]) if is_plain => {
+                let bit = walk::bit_of(first, name_len + 2);
+                let mut seen = seen;
+                if seen & bit != 0 {
+                    self.refuse_attribute(start, name_end)?;
+                    // Another bit instead of its own.
+                    seen |= seen.wrapping_add(1);
+                }
+                let seen = seen | bit;
+                self.tables.head.attributes.push(Attribute {
+                    start: start as u32,
+                    value: (name_end + 2) as u32,
+                    name_len: name_len as u16,
+                    prefix_len,
+                    namespace_id: if prefix_len == 0 { 0 } else { bind::XML_ID },
+                    ..Attribute::default()
+                });
+                mark_default(self.tables, self.input);
+                Ok((self.value(name_end + 2, quote)?, seen))
+            }
+            _ => {
+                self.tables.mark = start;
+                self.tables.prefix_len = 0;
+                // No bit is kept for other names: later ones are searched for.
+                Ok((self.attribute(start)?, u64::MAX))
+            }
+        }
     }
 
     /// An attribute out of the ordinary, in its name, which began at `mark`.
@@ -290,22 +235,16 @@ fn open_value(tables: &mut Tables, start: usize, quote: u8) {
     }
 }
 
-/// Lengths of the namespace names that may not be the default namespace.
-const RESERVED_LENS: [usize; 2] = [XML_NAMESPACE.len(), XMLNS_NAMESPACE.len()];
-
-/// Takes note if the last attribute, which has no prefix, is `xmlns`. `is_plain`: its value is
-/// plain ASCII up to its end, without a quote or a separator.
-#[cold]
-fn mark_default(tables: &mut Tables, input: &[u8], is_plain: bool) {
+/// Takes note if the last attribute is `xmlns`. Its value is looked at when the tag ends.
+fn mark_default(tables: &mut Tables, input: &[u8]) {
     let index = tables.head.attributes.len() as u32;
     let Some(attribute) = tables.head.attributes.last_mut() else {
         return;
     };
-    if attribute.name().of(input) == b"xmlns" {
+    if attribute.name().of(input) == walk::XMLNS {
         attribute.is_xmlns = true;
         tables.tag.default = index;
-        // All others are in order as they are.
-        tables.tag.is_bound |= !is_plain || RESERVED_LENS.contains(&attribute.value().len());
+        tables.tag.is_bound = true;
     }
 }
 

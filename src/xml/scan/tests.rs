@@ -418,6 +418,58 @@ fn corpus_byte_by_byte() {
 }
 
 #[test]
+fn anything_may_cross_the_end_of_a_block() {
+    let tags = [
+        "<a xmlns='urn:x' id='1'/>",
+        "<a xml:lang='en' from=\"x@y/z\" to='q'>it's</a >",
+        "<item name='M. &amp; co' xmlns:p='urn:p' p:x='\u{434}'><p:b/>]] ></item>",
+        "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+        "<a xmlns='urn:{'/>",
+        "<a  node='1'\n name='2'\tnode='3'/>",
+        "<presences>\u{434}\n&gt;\"</presences>",
+        "<a b='\"'></ a>",
+        "<?x?>",
+    ];
+    for before in 0..140 {
+        for tag in tags {
+            let filled = "x".repeat(before);
+            let text = format!("<m>{filled}{tag}</m>");
+            let value = format!("<m>{}</m>", tag.replacen("='", &format!("='{filled}"), 1));
+            for input in [text, value] {
+                compare(&Limits::default(), &scope(), input.as_bytes(), &[]);
+            }
+        }
+    }
+}
+
+#[test]
+fn attributes_are_counted_and_told_apart() {
+    let names = (0..80).map(|i| match i {
+        3 => "xml:lang".into(),
+        // Of these some are the same as the hash has it.
+        _ => format!(
+            "{}{}",
+            char::from(b'a' + i % 26),
+            "y".repeat(usize::from(i / 26))
+        ),
+    });
+    let names: Vec<String> = names.collect();
+    for attributes_max in [0, 1, 5, 63, 64, 65, 200] {
+        let limits = Limits {
+            attributes_max,
+            ..Limits::default()
+        };
+        for count in [0, 1, 3, 4, 5, 6, 62, 63, 64, 65, 66, 80] {
+            let attributes: String = names[..count].iter().map(|n| format!(" {n}='v'")).collect();
+            for again in ["", " xml:lang='q'", " a='q'", " zy='q'"] {
+                let input = format!("<a{attributes}{again}><b{again}{attributes}/></a>");
+                compare(&limits, &scope(), input.as_bytes(), &[]);
+            }
+        }
+    }
+}
+
+#[test]
 fn sizes() {
     assert_eq!(size_of::<StreamScope>(), 16);
     assert_eq!(size_of::<Attribute>(), 20);
