@@ -11,7 +11,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -30,12 +29,6 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Time for everything: lookups that nobody answers, and all targets. Whoever wrote to the domain waits
 /// for it.
 const DIAL_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// How long what was sent may go without any sign of the other end before the connection fails. A host
-/// that vanishes without a word would otherwise be written to for a quarter of an hour, the kernel's
-/// own limit, and nobody would be told. Half-open connections on which nothing is sent are found by
-/// keepalive.
-const UNACKED_MAX: Duration = Duration::from_secs(60);
 
 /// A place that the operator has named for a domain.
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +243,7 @@ fn handed_over(stream: TcpStream) -> io::Result<OwnedFd> {
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     socket::keep_alive(&stream)?;
-    SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKED_MAX))?;
+    socket::notice_loss(&stream)?;
     Ok(OwnedFd::from(stream))
 }
 

@@ -20,6 +20,12 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(120);
 /// Time between such questions, and the default count of the kernel (9) ends it.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long what was sent to another server may go without any sign of the other end before the
+/// connection fails. A host that vanishes without a word would otherwise be written to for a quarter of
+/// an hour, the kernel's own limit, and nobody would be told. A connection on which nothing is sent is
+/// found by keepalive, which then ends with the second question.
+const UNACKED_MAX: Duration = Duration::from_secs(60);
+
 /// Sockets that share one address by SO_REUSEPORT, bound and not yet listening.
 #[derive(Debug)]
 pub struct Bound {
@@ -96,6 +102,15 @@ pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
             .with_time(KEEPALIVE_IDLE)
             .with_interval(KEEPALIVE_INTERVAL),
     )
+}
+
+/// What connections with other servers have beyond that: one whose other end has vanished is noticed
+/// soon. Those that a socket accepts have it from it.
+///
+/// # Errors
+/// The system's reason.
+pub fn notice_loss(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_user_timeout(Some(UNACKED_MAX))
 }
 
 /// Binds like [`bind`], and tries again for a while where the port is still taken: the kernel takes

@@ -305,9 +305,12 @@ fn start_shards(
     let verified_key = random()?;
     let mut per_shard: Vec<Vec<(u16, OwnedFd, u32)>> = cpus.iter().map(|_| Vec::new()).collect();
     for (number, sockets) in sockets.into_iter().enumerate() {
-        let shares = &settings.listener(number as u16).acceptors;
-        for (shard, (socket, share)) in sockets.into_iter().zip(shares).enumerate() {
-            socket::listen(&socket, settings.listener(number as u16).backlog).map_err(failed)?;
+        let listener = settings.listener(number as u16);
+        for (shard, (socket, share)) in sockets.into_iter().zip(&listener.acceptors).enumerate() {
+            if listener.is_s2s {
+                socket::notice_loss(&socket).map_err(failed)?;
+            }
+            socket::listen(&socket, listener.backlog).map_err(failed)?;
             if let Some(own) = per_shard.get_mut(shard) {
                 own.push((number as u16, socket, *share));
             }

@@ -14,6 +14,8 @@ SUCCESS = "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
 BIDI = "<bidi xmlns='urn:xmpp:bidi'/>"
 END = "</stream:stream>"
 SECONDS = 10
+# Messages at a time.
+SAME = 10
 
 
 def header(sender, to, name=""):
@@ -38,7 +40,17 @@ class Stream(Wire):
 
     def bodies(self, count):
         """The bodies of the next messages."""
-        return [self.until("</message>").split("<body>")[1].split("</body>")[0] for _ in range(count)]
+        return [self.body() for _ in range(count)]
+
+    def body(self):
+        return self.until("</message>").split("<body>")[1].split("</body>")[0]
+
+    def bodies_until(self, last):
+        """The bodies of all messages as far as this one."""
+        bodies = [self.body()]
+        while bodies[-1] != last:
+            bodies.append(self.body())
+        return bodies
 
 
 class Played:
@@ -104,17 +116,57 @@ class Played:
         stream.send(own)
         return stream, stream.until("</stream:features>")
 
+    def one_way(self, place):
+        """Connects to `place` with the certificate, until it may send."""
+        return self.authenticate(place, AUTH)
+
+    def authenticate(self, place, auth):
+        stream, features = self.call(place)
+        assert "urn:xmpp:features:bidi" in features, features
+        stream.send(auth)
+        stream.until_tag("success")
+        stream.send(header(self.domain, self.other))
+        stream.until("</stream:features>")
+        return stream
+
     def both_ways(self, place, heard=None):
         """Connects to `place` with the certificate and has it send on the stream too.
 
         `heard`: the stream that is used so far."""
-        stream, features = self.call(place)
-        assert "urn:xmpp:features:bidi" in features, features
-        stream.send(BIDI + AUTH)
-        stream.until_tag("success")
-        stream.send(header(self.domain, self.other))
-        stream.until("</stream:features>")
+        stream = self.authenticate(place, BIDI + AUTH)
         # It has taken in what is behind the negotiation: now it knows the stream for what it is.
         stream.send(f"<iq type='get' id='ping' from='{self.domain}' to='{self.other}'><ping xmlns='urn:xmpp:ping'/></iq>")
         (heard or stream).until_tag("iq", "id='ping'", "result")
         return stream
+
+
+class Writer(Wire):
+    """romeo of `near`, who writes numbered messages to juliet of `far`."""
+
+    def __init__(self, near, far):
+        super().__init__(near.listeners[0].address)
+        self.near, self.far = near.domain, far
+        self.count = 0
+        # What came before the last answer.
+        self.heard = ""
+        self.login("romeo", "secret")
+
+    def open(self):
+        self.send(
+            f"<stream:stream to='{self.near}' version='1.0' xmlns='jabber:client' "
+            "xmlns:stream='http://etherx.jabber.org/streams'>"
+        )
+        return self.until("</stream:features>", "<stream:features/>")
+
+    def write(self, number, more=""):
+        self.send(f"<message to='juliet@{self.far}' type='chat' id='{number}'><body>{number}{more}</body></message>")
+
+    def writes(self):
+        """Some messages more; the numbers of them, once the server has them."""
+        numbers = [str(number) for number in range(self.count, self.count + SAME)]
+        self.count += SAME
+        for number in numbers:
+            self.write(number)
+        self.send(f"<iq type='get' id='p{self.count}' to='{self.near}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.heard = self.until_tag("iq", f"id='p{self.count}'", "result")
+        return numbers

@@ -4,6 +4,7 @@ import pytest
 
 from harness.dns import Dns
 from harness.federation import FAR, NEAR, Authority, FarEjabberd, FarProsody, NearMeerkat
+from harness.played import Played
 
 KINDS = {"prosody": FarProsody, "ejabberd": FarEjabberd}
 ACCOUNTS = {"romeo": "secret", "juliet": "secret"}
@@ -32,4 +33,17 @@ def federation(folder):
     for server in started:
         server.stop()
         print(f"--- log of {server.name}\n{server.tail()}")
+    dns.close()
+
+
+@pytest.fixture
+def servers(folder, closing):
+    """meerkat for NEAR, and a server of FAR that the test plays."""
+    dns, authority = Dns(), Authority(folder)
+    (folder / "near").mkdir()
+    far = closing(Played(FAR, NEAR, dns, authority))
+    near = NearMeerkat(folder / "near", NEAR, dns, authority, {"romeo": "secret"}, proof="certificate")
+    yield near.serve(), far
+    near.kill()
+    print(near.tail())
     dns.close()

@@ -3,57 +3,14 @@
 import pytest
 
 from harness import ports
-from harness.dns import Dns
-from harness.federation import FAR, NEAR, Authority, NearMeerkat
-from harness.played import END, Played
-from harness.wire import Wire
-
-SAME = 10
-
-
-class Client(Wire):
-    """romeo, who writes numbered messages to juliet."""
-
-    def __init__(self, server):
-        super().__init__(server.listeners[0].address)
-        self.count = 0
-        self.login("romeo", "secret")
-
-    def open(self):
-        self.send(
-            f"<stream:stream to='{NEAR}' version='1.0' xmlns='jabber:client' "
-            "xmlns:stream='http://etherx.jabber.org/streams'>"
-        )
-        return self.until("</stream:features>", "<stream:features/>")
-
-    def writes(self):
-        """Some messages more; the numbers of them, once the server has them."""
-        numbers = [str(number) for number in range(self.count, self.count + SAME)]
-        self.count += SAME
-        for number in numbers:
-            self.send(f"<message to='juliet@{FAR}' type='chat'><body>{number}</body></message>")
-        self.send(f"<iq type='get' id='p{self.count}' to='{NEAR}'><ping xmlns='urn:xmpp:ping'/></iq>")
-        self.until_tag("iq", f"id='p{self.count}'", "result")
-        return numbers
-
-
-@pytest.fixture
-def servers(folder, closing):
-    """meerkat for NEAR, and a server of FAR that the test plays."""
-    dns, authority = Dns(), Authority(folder)
-    (folder / "near").mkdir()
-    far = closing(Played(FAR, NEAR, dns, authority))
-    near = NearMeerkat(folder / "near", NEAR, dns, authority, {"romeo": "secret"}, proof="certificate")
-    yield near.serve(), far
-    near.kill()
-    print(near.tail())
-    dns.close()
+from harness.federation import FAR, NEAR
+from harness.played import END, SAME, Writer
 
 
 @pytest.mark.timeout(60)
 def test_a_new_way_is_used_when_the_old_one_is_gone(servers, closing):
     near, far = servers
-    romeo = closing(Client(near))
+    romeo = closing(Writer(near, FAR))
     first = romeo.writes()
     ours = far.accept()
     assert ours.bodies(SAME) == first
@@ -86,7 +43,7 @@ def test_another_of_their_streams_takes_over(servers, closing):
     place = ports.LOOPBACK, near.s2s
     streams = [far.both_ways(place)]
     streams.append(far.both_ways(place, heard=streams[0]))
-    romeo = closing(Client(near))
+    romeo = closing(Writer(near, FAR))
     assert romeo.writes() == streams[0].bodies(SAME)
     assert not streams[1].says_something()
     # Stanzas come on both.
@@ -106,7 +63,7 @@ def test_questions_about_keys_get_a_stream_of_their_own(servers, closing):
     near, far = servers
     place = ports.LOOPBACK, near.s2s
     theirs = far.both_ways(place)
-    romeo = closing(Client(near))
+    romeo = closing(Writer(near, FAR))
     assert romeo.writes() == theirs.bodies(SAME)
     # Somebody without a certificate who says that he is FAR.
     claiming, features = far.call(place, certificate=False)
