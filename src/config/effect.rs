@@ -42,7 +42,8 @@ const ONE_STORE: &str = "there is one store, and it keeps rosters as it does";
 const NO_SEARCH: &str = "this version cannot search for users";
 const NOT_REMEMBERED: &str = "what clients can do is neither asked nor remembered";
 const ABSENT_HANDLER: &str = "requests for it are answered with 501";
-const OWN_NAME: &str = "the domain itself is always named";
+const OWN_NAME: &str = "each server is asked for its own domain";
+const RFC_9525: &str = "names are compared as RFC 9525 has it, for every server";
 const EVERY_HOST: &str = "a handler serves the users of every host";
 const UNASKED: &str = "nothing that works in this version asks for it";
 
@@ -62,7 +63,14 @@ const TABLE: &[(&str, Effect)] = &[
     ("listen.s2s", Works),
     ("s2s", Works),
     ("s2s.outgoing.shaper", Works),
-    ("s2s.outgoing.tls.server_name_indication", Nothing(OWN_NAME)),
+    (
+        "s2s.outgoing.tls.server_name_indication.host",
+        Nothing(OWN_NAME),
+    ),
+    (
+        "s2s.outgoing.tls.server_name_indication.protocol",
+        Nothing(RFC_9525),
+    ),
     ("host_config.s2s.default_policy", Works),
     ("host_config.s2s.host_policy", Works),
     ("listen.service", Works),

@@ -50,31 +50,21 @@ options! {
         crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused),
             Unwritten::Empty;
         /// The name that is sent to the peer.
-        server_name_indication: () = Kind::Section(&Schema { groups: &[SNI] }),
-            Unwritten::Unset("");
+        server_name_indication: Sni = Kind::Section(&Sni::SCHEMA), Unwritten::Section;
     }
 }
 
-const SNI: &[Opt] = &[
-    Opt::new(
-        "enabled",
-        "Whether a name is sent.",
-        Kind::Bool,
-        Unwritten::Bool(true),
-    ),
-    Opt::new(
-        "host",
-        "The name.",
-        Kind::Name,
-        Unwritten::Unset("the host connected to"),
-    ),
-    Opt::new(
-        "protocol",
-        "How the certificate's name is compared.",
-        Kind::OneOf(&["default", "https"]),
-        Unwritten::Text("default"),
-    ),
-];
+options! {
+    /// `server_name_indication` of a connection that the server opens.
+    Sni {
+        /// Whether a name is sent.
+        enabled: bool = Kind::Bool, Unwritten::Bool(true);
+        /// The name.
+        host: () = Kind::Name, Unwritten::Unset("the host connected to");
+        /// How the certificate's name is compared.
+        protocol: () = Kind::OneOf(&["default", "https"]), Unwritten::Text("default");
+    }
+}
 
 const SQL: &[Opt] = &[Opt::new(
     "required",

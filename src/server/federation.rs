@@ -224,6 +224,7 @@ fn table(tls: &crate::config::s2s::OutgoingTls) -> TlsOptions {
             .map(|file| file.value.clone())
             .collect(),
         keep_secrets: tls.start.keep_secrets,
+        names_host: client.server_name_indication.enabled,
         ..TlsOptions::default()
     }
 }

@@ -191,6 +191,7 @@ fn options(listener: &Listener, tls: &Tls) -> TlsOptions {
             .map(|file| file.value.clone())
             .collect(),
         keep_secrets: tls.keep_secrets,
+        names_host: true,
         early_data: tls.early_data,
         session_tickets_stateless: tls.session_tickets.is_some(),
         dhfile: tls.dhfile.as_ref().map(|file| file.value.clone()),

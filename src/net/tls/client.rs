@@ -110,6 +110,7 @@ impl TlsClient {
         // A store of sessions is memory and a lock that the cores would share, for streams that
         // are opened once in hours.
         config.resumption = Resumption::disabled();
+        config.enable_sni = options.names_host;
         if options.keep_secrets {
             config.key_log = Arc::new(KeyLogFile::new());
         }

@@ -33,6 +33,8 @@ pub struct TlsOptions {
     pub crl_files: Vec<String>,
     /// Log the secrets of every connection to the file named by SSLKEYLOGFILE.
     pub keep_secrets: bool,
+    /// Of connections that we open: the server is told which domain is asked for (RFC 6066).
+    pub names_host: bool,
     /// Accept TLS 1.3 early data (0-RTT) from clients that come back.
     pub early_data: bool,
     /// Resumption by tickets that the client keeps (`session_tickets = "stateless"`).
@@ -65,6 +67,7 @@ impl Default for TlsOptions {
             between_servers: false,
             crl_files: Vec::new(),
             keep_secrets: false,
+            names_host: true,
             early_data: false,
             session_tickets_stateless: false,
             dhfile: None,

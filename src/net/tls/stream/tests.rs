@@ -6,6 +6,7 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 
 use super::*;
+use crate::net::tls::TlsOptions;
 use crate::net::tls::options::VerifyMode;
 use crate::net::tls::testing::Authority;
 use crate::net::tls::testing::Leaf;
@@ -420,5 +421,26 @@ fn refused_early_data_is_skipped() {
         assert!(!pair.client.is_early_data_accepted());
         pair.client_says(b"<again>").unwrap();
         assert_eq!(pair.plain, b"<again>");
+    }
+}
+
+#[test]
+fn a_server_is_told_which_domain_is_asked_for() {
+    for (names_host, expected) in [(true, Some("far.example")), (false, None)] {
+        let options = TlsOptions {
+            names_host,
+            between_servers: true,
+            certfile: String::new(),
+            verify_mode: VerifyMode::None,
+            ..TlsOptions::default()
+        };
+        let client = TlsClient::build(&options, &|_| unreachable!("no file is named"));
+        let client = client.expect("a client");
+        let mut hello = Vec::new();
+        TlsStream::connect(&client, "far.example", false, &mut hello).expect("it begins");
+        let mut acceptor = rustls::server::Acceptor::default();
+        acceptor.read_tls(&mut hello.as_slice()).expect("memory");
+        let accepted = acceptor.accept().ok().flatten().expect("a whole hello");
+        assert_eq!(accepted.client_hello().server_name(), expected);
     }
 }
