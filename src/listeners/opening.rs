@@ -209,6 +209,7 @@ impl Shard {
     ) {
         let (key, user) = (opening.connection, opening.user);
         let negotiates = |stage: &Stage| matches!(stage, Stage::Negotiating(_));
+        let why = result.as_ref().err().cloned();
         let (known, roster) = match result {
             Ok(Response::Opening(known)) => {
                 let blocked = Blocklist::new(known.blocked.into_iter().map(|(name, _)| name));
@@ -245,7 +246,9 @@ impl Shard {
                 self.sessions.note_nothing_kept(user.bare(), key);
             }
         } else {
-            tracing::error!("the store did not answer an opening session");
+            // Without a reason: the roster is damaged, which was said, or was not read for another session.
+            let why = why.map(|why| why.to_string()).unwrap_or_default();
+            tracing::error!(why, "the store did not answer an opening session");
             self.bound(ring, key, Err(StanzaCondition::InternalServerError));
         }
         line::opened(&mut self.scene(), user.bare());

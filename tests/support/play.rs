@@ -25,6 +25,8 @@ struct Stage<'a> {
     clients: BTreeMap<String, Client>,
     values: Values,
     fences: usize,
+    /// Connections to the server.
+    opened: u64,
 }
 
 /// Carries a dialogue out.
@@ -38,6 +40,7 @@ pub(crate) fn play(script: &Script, site: &Site) -> Result<(), String> {
         clients: BTreeMap::new(),
         values: Values::new(),
         fences: 0,
+        opened: 0,
     };
     for line in &script.lines {
         stage.perform(line).map_err(|what| {
@@ -60,7 +63,10 @@ impl Stage<'_> {
     fn perform(&mut self, line: &Line) -> Result<(), String> {
         if line.actor == "server" {
             return match line.verb.as_str() {
-                "stops" => self.site.begin_to_stop(),
+                "stops" => {
+                    self.site.accepts(self.opened)?;
+                    self.site.begin_to_stop()
+                }
                 "has stopped" => self.site.has_stopped(),
                 other => Err(format!("a server cannot {other}")),
             };
@@ -107,6 +113,7 @@ impl Stage<'_> {
 
     fn open(&mut self, actor: &str) -> Result<&mut Client, String> {
         let client = Client::open(self.site.address, self.site.patience, self.host)?;
+        self.opened += 1;
         self.clients.insert(actor.to_owned(), client);
         self.client(actor)
     }
@@ -114,6 +121,7 @@ impl Stage<'_> {
     fn open_to_serve(&mut self, actor: &str) -> Result<&mut Client, String> {
         let address = self.site.service.ok_or("the server takes no components")?;
         let mut client = Client::open(address, self.site.patience, self.host)?;
+        self.opened += 1;
         client.become_component();
         self.clients.insert(actor.to_owned(), client);
         self.client(actor)
@@ -122,6 +130,7 @@ impl Stage<'_> {
     fn open_to_federate(&mut self, actor: &str) -> Result<(), String> {
         let address = self.site.s2s.ok_or("the server takes no servers")?;
         let mut client = Client::open(address, self.site.patience, self.host)?;
+        self.opened += 1;
         client.become_server();
         self.clients.insert(actor.to_owned(), client);
         Ok(())

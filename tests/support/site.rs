@@ -12,12 +12,14 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 use meerkat::auth::password::PasswordPolicy;
 use meerkat::backend::embedded::Store;
 use meerkat::cli::Loaded;
 use meerkat::config;
 use meerkat::server::Server;
+use meerkat::server::status;
 use meerkat::store::AccountId;
 use meerkat::store::Request;
 use socket2::SockRef;
@@ -100,6 +102,25 @@ impl Site {
             server: Mutex::new(Some(server)),
             stopping: Mutex::new(None),
         })
+    }
+
+    /// Waits until the server has accepted so many connections: one that the kernel alone knows of ends
+    /// without a word when the server stops. The server is this dialogue's alone.
+    pub(crate) fn accepts(&self, connections: u64) -> Result<(), String> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let status = status::ask(&self.folder, "status").map_err(|error| error.to_string())?;
+            let listeners = status["listeners"].as_array().into_iter().flatten();
+            let accepted: u64 = listeners.filter_map(|one| one["accepted"].as_u64()).sum();
+            if accepted >= connections {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "{accepted} of {connections} connections are accepted"
+                ));
+            }
+        }
     }
 
     /// Tells the server to stop; it does so while its clients go on.
