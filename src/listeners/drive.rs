@@ -15,7 +15,7 @@ use crate::listeners::mail::Handover;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Moved;
 use crate::listeners::shard::Shard;
-use crate::modules::offline;
+use crate::modules::kept;
 use crate::modules::pipeline::arrive;
 use crate::net::ring::Buffers;
 use crate::net::ring::Event;
@@ -269,7 +269,7 @@ impl Shard {
     /// Kept messages whose predecessors the sockets have taken.
     fn run_flushes(&mut self) {
         if !self.sessions.flushes.is_empty() {
-            offline::proceed(&mut self.scene());
+            kept::proceed(&mut self.scene());
         }
     }
 

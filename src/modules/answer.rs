@@ -15,6 +15,7 @@ use crate::modules::Waiting;
 use crate::modules::blocking;
 use crate::modules::bounce;
 use crate::modules::contact;
+use crate::modules::kept;
 use crate::modules::last;
 use crate::modules::line;
 use crate::modules::offline;
@@ -318,7 +319,7 @@ pub fn answered<O: Outbox>(
     };
     match &waiting.topic {
         Topic::Keep { stanza, kind } => offline::kept(scene, stanza, *kind, &result),
-        Topic::Kept(connection) => offline::page(scene, *connection, result),
+        Topic::Kept(connection) => kept::page(scene, *connection, result),
         Topic::Sent | Topic::LastKept => {}
         Topic::Roster(change) => roster_change::committed(scene, waiting, change, &data(result)),
         Topic::RosterLoad => roster_change::read(scene, &waiting.from, data(result)),

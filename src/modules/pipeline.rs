@@ -14,6 +14,7 @@ use crate::modules::blocking;
 use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::kept;
 use crate::modules::last;
 use crate::modules::line;
 use crate::modules::offline;
@@ -468,7 +469,7 @@ pub fn deliver_now<O: Outbox>(
     write: &impl Fn(&mut Vec<u8>),
 ) -> Outcome {
     if !scene.sessions.flushes.is_empty()
-        && let Some(outcome) = offline::hold(scene, bare, resource, kind, write)
+        && let Some(outcome) = kept::hold(scene, bare, resource, kind, write)
     {
         return outcome;
     }

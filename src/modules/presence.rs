@@ -10,8 +10,8 @@ use crate::modules::Facts;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::kept;
 use crate::modules::last;
-use crate::modules::offline;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::subscription;
@@ -53,7 +53,7 @@ pub fn opened<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, full: &Jid) 
         return;
     };
     session.priority = Some(0);
-    offline::begin(scene, connection, bare, resource);
+    kept::begin(scene, connection, bare, resource);
 }
 
 /// Presence without `to`: to everybody who may see it.
@@ -139,7 +139,7 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         subscription::remind(scene, sender);
     }
     if priority >= 0 && !wanted_messages && may_have_kept {
-        offline::begin(scene, sender.connection, sender.bare, sender.resource);
+        kept::begin(scene, sender.connection, sender.bare, sender.resource);
     }
 }
 
@@ -419,7 +419,7 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
     if session.priority.is_some() && !others.any(|s| s.priority.is_some()) {
         last::left(scene, bare, "");
     }
-    offline::ended(scene, session.connection, bare);
+    kept::ended(scene, session.connection, bare);
     scene.sessions.release_roster(bare);
 }
 

@@ -21,7 +21,7 @@ PAGE = 100
 WINDOW_SECONDS = 0.002
 # Beside the window: a commit that is under way, the one that marks, and the machine's other work.
 ALLOWANCE_SECONDS = 0.2
-# A write to a session ends after so many bytes (modules/offline.rs: WRITE_BYTES_MAX), with a stamp for each message.
+# A write to a session ends after so many bytes (modules/kept.rs: WRITE_BYTES_MAX), with a stamp for each message.
 WRITE = 8 * 1024
 # Kills strike after so many, spread over the pages by a step that has no factor in common with them.
 STEP = 97

@@ -1,0 +1,336 @@
+//! XEP-0160: Offline Messages, on their way from the store to a session that has become available.
+//! What is kept in the first place is decided in `modules::offline`.
+//!
+//! The store gives them in pages, the session gets them a write at a time: once the socket has taken
+//! one, the store is asked to remove what was in it, and the next one follows. Meanwhile whatever else
+//! comes for the user waits behind the rest, in memory or in the store, so that nothing overtakes. A
+//! crash loses nothing, and repeats, with the same ids (XEP-0359), only what the socket took within
+//! the time that a removal takes, which is the window of the store's commits and the commit, and what
+//! a peer that reads slowly had left of one write.
+
+use std::collections::VecDeque;
+
+use crate::base::key::Key;
+use crate::modules::Scene;
+use crate::modules::Topic;
+use crate::modules::bounce;
+use crate::modules::offline::ask;
+use crate::modules::offline::keep;
+use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::Outcome;
+use crate::modules::pipeline::hand_over;
+use crate::modules::time;
+use crate::proto::ns;
+use crate::proto::stanza::MessageType;
+use crate::proto::stanza::PresenceType;
+use crate::proto::stanza::Type;
+use crate::proto::stanza::reply::attribute;
+use crate::session::table::Flush;
+use crate::session::table::Held;
+use crate::store::AccountId;
+use crate::store::Response;
+use crate::store::StoreError;
+use crate::store::offline::OfflineRequest;
+use crate::store::offline::OfflineResponse;
+use crate::store::offline::OfflineRow;
+
+/// Sessions of one shard that are given kept messages at once; the next ones wait for another
+/// presence.
+const FLUSHES_MAX: usize = 10_000;
+/// Messages that wait in memory for one session while kept ones are delivered, and their bytes.
+const HELD_MAX: usize = 64;
+const HELD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of kept messages after which a write to a session ends; one message always fits. So many may
+/// come twice however long ago they were read, where the socket had not taken the rest of them.
+const WRITE_BYTES_MAX: usize = 8 * 1024;
+/// What a delay stamp and an id take, apart from addresses.
+const STAMP_BYTES: usize = 256;
+
+/// A session has become available for messages.
+pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, resource: &str) {
+    let host = bare.split_once('@').map_or("", |(_, host)| host);
+    let modules = scene.facts.modules_of(host);
+    let is_on = modules.is_some_and(|modules| modules.mod_offline.is_some());
+    let flushes = &mut scene.sessions.flushes;
+    if !is_on || flushes.len() >= FLUSHES_MAX || flushes.iter().any(|f| *f.bare == *bare) {
+        return;
+    }
+    flushes.push(Flush {
+        connection,
+        bare: bare.into(),
+        resource: resource.into(),
+        written: 0,
+        rows: VecDeque::new(),
+        sends_due: 0,
+        asked: true,
+        kept: false,
+        held: Vec::new(),
+        held_bytes: 0,
+    });
+    next_page(scene, connection, bare, 0);
+}
+
+fn next_page<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, after: u64) {
+    let Some((user, host)) = bare.split_once('@') else {
+        return;
+    };
+    let id = AccountId::from_prepared(user, host);
+    let request = OfflineRequest::Page { id, after };
+    ask(scene, bare, request, Topic::Kept(connection));
+}
+
+/// A stanza that has to queue up behind messages that are just being delivered: in memory as far as
+/// there is room; a message that the store takes goes behind the rest there otherwise. None where it
+/// need not: presence and requests wait only for what came meanwhile, or every login would hold up
+/// the presence of all contacts.
+pub fn hold<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    resource: Option<&str>,
+    kind: Type,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Option<Outcome> {
+    let mut flushes = scene.sessions.flushes.iter_mut();
+    let flush = flushes.find(|flush| *flush.bare == *bare)?;
+    if resource.is_some_and(|resource| *flush.resource != *resource) {
+        return None;
+    }
+    let waits = match kind {
+        Type::Message(_) => true,
+        Type::Presence(PresenceType::Available | PresenceType::Unavailable) => {
+            !flush.held.is_empty()
+        }
+        Type::Iq(_) => resource.is_some() && !flush.held.is_empty(),
+        Type::Presence(_) => false,
+    };
+    if !waits {
+        return None;
+    }
+    if flush.kept {
+        return is_storable(kind).then(|| keep(scene, bare, kind, write));
+    }
+    if flush.held.len() < HELD_MAX && flush.held_bytes < HELD_BYTES_MAX {
+        let mut stanza = Vec::new();
+        write(&mut stanza);
+        flush.held_bytes += stanza.len();
+        flush.held.push(Held {
+            kind,
+            resource: resource.map(Box::from),
+            stanza: stanza.into_boxed_slice(),
+        });
+        return Some(Outcome::Done);
+    }
+    if !is_storable(kind) {
+        return None;
+    }
+    for held in std::mem::take(&mut flush.held) {
+        if !is_storable(held.kind) {
+            release(scene, bare, vec![held]);
+            continue;
+        }
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(&held.stanza);
+        if let Outcome::Bounce(condition) = keep(scene, bare, held.kind, &write) {
+            bounce::bounce(scene, &held.stanza, held.kind, condition);
+        }
+    }
+    Some(keep(scene, bare, kind, write))
+}
+
+fn is_storable(kind: Type) -> bool {
+    matches!(kind, Type::Message(MessageType::Chat | MessageType::Normal))
+}
+
+/// Nothing is in the way of what was held any more.
+fn release<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, held: Vec<Held>) {
+    let hash = scene.sessions.hash(bare);
+    for held in held {
+        let stanza = &held.stanza;
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
+        let (resource, room) = (held.resource.as_deref(), stanza.len());
+        let outcome = hand_over(scene, hash, bare, resource, held.kind, room, &write);
+        if let Outcome::Bounce(condition) = outcome {
+            bounce::bounce(scene, stanza, held.kind, condition);
+        }
+    }
+}
+
+/// The store gives a page of kept messages.
+pub fn page<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    connection: Key,
+    result: Result<Response, StoreError>,
+) {
+    let flushes = &mut scene.sessions.flushes;
+    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+        return;
+    };
+    let Ok(Response::Offline(OfflineResponse::Page(rows))) = result else {
+        // They stay where they are until the next login.
+        let flush = flushes.swap_remove(place);
+        return release(scene, &flush.bare, flush.held);
+    };
+    let Some(flush) = flushes.get_mut(place) else {
+        return;
+    };
+    if rows.is_empty() {
+        if std::mem::take(&mut flush.kept) {
+            let (bare, after) = (flush.bare.clone(), flush.written);
+            return next_page(scene, connection, &bare, after);
+        }
+        let flush = flushes.swap_remove(place);
+        return release(scene, &flush.bare, flush.held);
+    }
+    flush.asked = false;
+    flush.rows = rows.into();
+    write_some(scene, place);
+}
+
+/// Writes the next messages of a page.
+fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
+    let Some(flush) = scene.sessions.flushes.get_mut(place) else {
+        return;
+    };
+    let (connection, bare) = (flush.connection, &*flush.bare);
+    // One that is under way does not have it yet.
+    flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
+    let host = bare.split_once('@').map_or("", |(_, host)| host);
+    let mut bytes = 0;
+    while bytes < WRITE_BYTES_MAX
+        && let Some(row) = flush.rows.pop_front()
+    {
+        let room = row.stanza.len() + STAMP_BYTES + bare.len();
+        // Where there is no room the connection is about to end, and the rest stays kept.
+        let Some(out) = scene.outbox.output(connection, room) else {
+            break;
+        };
+        stamped(&row, bare, host, out);
+        bytes += room;
+        flush.written = row.number;
+    }
+}
+
+/// A kept message with when it came (XEP-0203) and its id (XEP-0359).
+fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
+    let marks = format!(
+        "<delay xmlns='{}' from='{}' stamp='{}'/><stanza-id xmlns='{}' by='{}' id='{:x}-{:x}'/>",
+        ns::DELAY,
+        attribute(host),
+        time::utc(row.came_at),
+        ns::STANZA_ID,
+        attribute(bare),
+        row.came_at,
+        row.number,
+    );
+    let stanza = &*row.stanza;
+    if let Some(open) = stanza.strip_suffix(b"/>") {
+        let name_end = open.iter().position(u8::is_ascii_whitespace);
+        let name = open.get(1..name_end.unwrap_or(open.len()));
+        out.extend_from_slice(open);
+        out.push(b'>');
+        out.extend_from_slice(marks.as_bytes());
+        out.extend_from_slice(b"</");
+        out.extend_from_slice(name.unwrap_or_default());
+        return out.push(b'>');
+    }
+    let end = memchr::memmem::rfind(stanza, b"</").unwrap_or(stanza.len());
+    let (content, end) = stanza.split_at_checked(end).unwrap_or((stanza, &[]));
+    out.extend_from_slice(content);
+    out.extend_from_slice(marks.as_bytes());
+    out.extend_from_slice(end);
+}
+
+/// Called once a turn: what the sockets have taken is removed from the store, and what comes next is
+/// written, or asked for where the page ends.
+pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
+    let mut due = Vec::new();
+    for (place, flush) in scene.sessions.flushes.iter_mut().enumerate() {
+        if !flush.asked && flush.sends_due == 0 {
+            let ends = flush.rows.is_empty();
+            if ends {
+                flush.asked = true;
+                flush.kept = false;
+            }
+            due.push((
+                place,
+                ends,
+                flush.connection,
+                flush.bare.clone(),
+                flush.written,
+            ));
+        }
+    }
+    for (place, ends, connection, bare, through) in due {
+        forget(scene, &bare, through);
+        match ends {
+            true => next_page(scene, connection, &bare, through),
+            false => write_some(scene, place),
+        }
+    }
+}
+
+/// Messages up to this one are with the session's kernel.
+fn forget<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, through: u64) {
+    let Some((user, host)) = bare.split_once('@') else {
+        return;
+    };
+    let id = AccountId::from_prepared(user, host);
+    ask(
+        scene,
+        bare,
+        OfflineRequest::Remove { id, through },
+        Topic::Sent,
+    );
+}
+
+/// A session has ended; another one of its user may go on with what is kept.
+pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
+    let flushes = &mut scene.sessions.flushes;
+    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+        return;
+    };
+    let flush = flushes.swap_remove(place);
+    if !flush.asked && flush.sends_due == 0 {
+        forget(scene, bare, flush.written);
+    }
+    let held = flush.held;
+    let hash = scene.sessions.hash(bare);
+    let user = scene.sessions.user(hash, bare);
+    let mut sessions = user.into_iter().flat_map(|user| user.sessions());
+    let next = sessions
+        .find(|session| session.priority.is_some_and(|priority| priority >= 0))
+        .map(|session| (session.connection, session.resource.clone()));
+    if let Some((connection, resource)) = next {
+        begin(scene, connection, bare, &resource);
+    }
+    release(scene, bare, held);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_go_inside() {
+        let row = |stanza: &[u8]| OfflineRow {
+            number: 26,
+            came_at: 16,
+            stanza: stanza.into(),
+        };
+        let marks = "<delay xmlns='urn:xmpp:delay' from='x' stamp='1970-01-01T00:00:16Z'/>\
+            <stanza-id xmlns='urn:xmpp:sid:0' by='a@x' id='10-1a'/>";
+        for (stanza, before, after) in [
+            ("<message id='1'/>", "<message id='1'>", "</message>"),
+            ("<c:message/>", "<c:message>", "</c:message>"),
+            (
+                "<message><body>&lt;/</body></message>",
+                "<message><body>&lt;/</body>",
+                "</message>",
+            ),
+        ] {
+            let mut out = Vec::new();
+            stamped(&row(stanza.as_bytes()), "a@x", "x", &mut out);
+            let expected = format!("{before}{marks}{after}");
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+}
