@@ -6,13 +6,14 @@
 //! inside something else (XEP-0297) is in `jabber:client` wherever it goes.
 
 use memchr::memchr;
+use memchr::memchr_iter;
 use memchr::memmem;
 
 use crate::proto::ns;
 use crate::xml::scan::unescape;
 
-/// How every namespace of stanzas begins; what does not hold it needs no look at its tags.
-const BEGINNING: &[u8] = b"jabber:";
+/// What stands before the first colon of every namespace of stanzas.
+const BEGINNING: &[u8] = b"jabber";
 
 /// True for the namespaces that stanzas are in.
 pub fn is_content(namespace: &str) -> bool {
@@ -22,7 +23,7 @@ pub fn is_content(namespace: &str) -> bool {
 /// Appends what stands behind the opening tag of a stanza, its end tag included. `bytes` have
 /// passed the scanner.
 pub fn copy_children(bytes: &[u8], content: &str, out: &mut Vec<u8>) {
-    if memmem::find(bytes, BEGINNING).is_none() {
+    if !may_name_content(bytes) {
         return out.extend_from_slice(bytes);
     }
     let mut copied = 0;
@@ -53,6 +54,12 @@ pub fn copy_children(bytes: &[u8], content: &str, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
+}
+
+/// False where no namespace of stanzas is named, so that no tag needs a look. Colons are rare, and
+/// looking for one costs less than making a searcher for a longer text does with every stanza.
+fn may_name_content(bytes: &[u8]) -> bool {
+    memchr_iter(b':', bytes).any(|at| bytes.get(..at).is_some_and(|of| of.ends_with(BEGINNING)))
 }
 
 /// Bytes of the tag or CDATA section that begins here.
