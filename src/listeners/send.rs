@@ -4,6 +4,7 @@ use crate::base::key::Key;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
+use crate::listeners::s2s::both_ways::written_scope;
 use crate::listeners::shard::Shard;
 use crate::modules::offline;
 use crate::net::ring::Ring;
@@ -16,7 +17,6 @@ use crate::proto::stanza::Type;
 use crate::proto::websocket;
 use crate::xml::scan::Found;
 use crate::xml::scan::Limits;
-use crate::xml::scan::StreamScope;
 
 impl Shard {
     /// Sends what the turn wrote.
@@ -241,7 +241,7 @@ impl Shard {
     pub fn give_back_owed(&mut self, owed: &[u8], taken: usize) {
         // A sender cannot be made to lose its stream by what its recipients do not read.
         self.desk.spares = true;
-        let scope = StreamScope::ordinary(ns::CLIENT);
+        let scope = written_scope();
         let limits = Limits {
             stanza_bytes_max: usize::MAX,
             ..Limits::default()

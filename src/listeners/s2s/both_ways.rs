@@ -173,8 +173,7 @@ impl Shard {
         written: &[u8],
         mut act: impl FnMut(&mut Self, &Stanza<'_>, &[u8]),
     ) {
-        let bindings = [("db", ns::DIALBACK), ("stream", ns::STREAMS)];
-        let scope = StreamScope::declared(ns::CLIENT, "stream:stream", None, &bindings);
+        let scope = written_scope();
         let limits = Limits {
             stanza_bytes_max: usize::MAX,
             ..Limits::default()
@@ -196,10 +195,44 @@ impl Shard {
     }
 }
 
+/// How what was written is read again: stanzas inherit the namespace of their stream and are read as
+/// a client's, and a server is told about keys between them.
+pub fn written_scope() -> StreamScope {
+    let bindings = [("db", ns::DIALBACK), ("stream", ns::STREAMS)];
+    StreamScope::declared(ns::CLIENT, "stream:stream", None, &bindings)
+}
+
 /// The domains of a stream that goes both ways.
 fn pair_of(connection: &Connection) -> Option<Pair> {
     match &connection.stage {
         Stage::Inbound(inbound) => inbound.both_ways().cloned(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::scan::Scanner;
+
+    /// Stanzas behind an answer about a key used to be lost with a peer that is cut.
+    #[test]
+    fn what_was_written_is_read_again() {
+        let written = b"<db:verify from='a' to='b' id='1'>key</db:verify>\
+            <message from='x@a' to='y@b'><body>hi</body></message>\
+            <db:result from='a' to='b' type='valid'/><iq type='get' id='2'/>";
+        let (scope, mut scanner) = (written_scope(), Scanner::new());
+        let mut rest: &[u8] = written;
+        let mut stanzas = 0;
+        while !rest.is_empty() {
+            let found = scanner.scan(&Limits::default(), &scope, rest);
+            let Ok(Found::Element { end }) = found else {
+                panic!("{found:?} at {}", String::from_utf8_lossy(rest));
+            };
+            let (bytes, behind) = rest.split_at(end);
+            stanzas += u32::from(Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT).is_ok());
+            rest = behind;
+        }
+        assert_eq!(stanzas, 2);
     }
 }

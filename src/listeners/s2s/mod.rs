@@ -7,7 +7,7 @@
 //! two as [`Letter`]s, because an incoming stream and the link to its domain may be on different
 //! shards. An incoming stream that is used in both directions goes where its link is ([`both_ways`]).
 
-mod both_ways;
+pub mod both_ways;
 mod heard;
 pub mod incoming;
 pub mod links;
