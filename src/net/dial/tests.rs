@@ -10,7 +10,10 @@ use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::proto::rr::rdata::A;
 use hickory_resolver::proto::rr::rdata::AAAA;
 use hickory_resolver::proto::rr::rdata::SRV;
+use socket2::Domain;
 use socket2::SockRef;
+use socket2::Socket;
+use socket2::Type;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::TcpListener;
@@ -205,4 +208,41 @@ fn a_named_address_needs_no_lookup() {
     assert!(dialled.direct_tls, "the first that answers");
     assert_eq!(dialled.rest.len(), 1);
     assert!(dial_to("127.0.0.1", |_, _, _| None, |_, _| {}).0.is_ok());
+}
+
+/// A place whose host answers nothing: its queue is full. Lasts as long as what is returned.
+fn silent(port: u16) -> (Socket, Vec<std::net::TcpStream>) {
+    let address = SocketAddr::from(([127, 0, 0, 2], port));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&address.into()).expect("bound");
+    socket.listen(0).expect("it listens");
+    let connect =
+        || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+    let waiting: Vec<_> = std::iter::from_fn(connect).take(8).collect();
+    assert!(waiting.len() < 8, "it is silent by now");
+    (socket, waiting)
+}
+
+#[test]
+fn who_does_not_answer_is_not_waited_for() {
+    let answers: Answers = |name, kind, _| match (name, kind) {
+        ("far.example.", RecordType::A) => {
+            Some(vec![RData::A(A(Ipv4Addr::new(127, 0, 0, 2))), here()])
+        }
+        ("silent.example.", RecordType::A) => Some(vec![RData::A(A(Ipv4Addr::new(127, 0, 0, 2)))]),
+        (_, _) => None,
+    };
+    let mut place = None;
+    let (dialled, port) = dial_to("far.example", answers, |options, port| {
+        place = Some(silent(port));
+        // As long as the kernel takes, which is two minutes.
+        options.timeout = None;
+    });
+    let peer = dialled.expect("a connection").peer;
+    assert_eq!(peer, SocketAddr::from(([127, 0, 0, 1], port)));
+    let (dialled, _) = dial_to("silent.example", answers, |options, port| {
+        place = Some(silent(port));
+        options.timeout = Some(Duration::from_millis(100));
+    });
+    assert_eq!(dialled.err(), Some(DialError::Unreachable));
 }

@@ -1,6 +1,7 @@
 """Messages, questions, presence and rooms between meerkat and other servers."""
 
 import pytest
+from harness.dns import SRV
 from harness.federation import FAR, NEAR
 
 PEERS = [("prosody", "dialback"), ("prosody", "certificate"), ("ejabberd", "dialback"), ("ejabberd", "certificate")]
@@ -150,6 +151,8 @@ async def test_an_idle_stream_is_closed_and_opened_again(federation, connect):
     near.awaits_streams(0)
     romeo.say(juliet.boundjid.full, "two")
     assert (await juliet.next_message(20))["body"] == "two"
+    # The second time its place was known, as long as the name server had said.
+    assert far.dns.asked.count((f"_xmpp-server._tcp.{FAR}", SRV)) == 1
 
 
 @pytest.mark.timeout(120)

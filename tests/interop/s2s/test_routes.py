@@ -77,3 +77,20 @@ def test_questions_about_keys_get_a_stream_of_their_own(servers, closing):
     # That stream is there now, and what is written still goes where it went.
     assert romeo.writes() == theirs.bodies(SAME)
     assert not asked.says_something()
+
+
+@pytest.mark.timeout(60)
+def test_their_stream_is_not_read(servers, closing):
+    """What romeo writes faster than the peer reads comes back to him, and nobody else notices."""
+    near, far = servers
+    theirs = far.both_ways((ports.LOOPBACK, near.s2s))
+    romeo = closing(Writer(near, FAR))
+    assert romeo.writes() == theirs.bodies(SAME)
+    for number in range(200):
+        romeo.write(f"n{number}", "x" * 100_000)
+    # The buffers of both are full long before 20 MB.
+    romeo.until_match("<message(?=[^>]* id='n199')[^>]*type='error'.*?resource-constraint.*?</message>")
+    theirs.send(f"<message from='juliet@{FAR}' to='{romeo.jid}'><body>still here</body></message>")
+    romeo.until("still here</body></message>")
+    # What was taken arrives when it is read, in order.
+    assert [body.strip("nx") for body in theirs.bodies(SAME)] == [str(number) for number in range(SAME)]
