@@ -1,7 +1,7 @@
 //! Where bytes meet the protocol: the connections of a shard and the loop that drives them.
 //!
-//! [`drive`] is the loop. A connection's life reads from top to bottom in [`receive`] (PROXY header,
-//! TLS, XML), [`c2s`] (negotiation and stanzas), [`opening`] (sessions), [`service`] (components),
+//! [`drive`] is the loop. A connection's life reads from top to bottom in [`begin`] (limits, PROXY
+//! header, TLS), [`receive`], [`c2s`] (negotiation and stanzas), [`opening`] (sessions), [`service`] (components),
 //! [`send`] and [`ending`]. [`desk`] is what the modules write to, [`mail`] what travels between shards, [`answers`] what comes back from the
 //! store. Every end of a connection has a name in [`ending::EndReason`].
 //!
@@ -20,6 +20,7 @@ macro_rules! log_of {
 }
 
 pub mod answers;
+pub mod begin;
 pub mod c2s;
 pub mod components;
 pub mod connection;
