@@ -144,6 +144,8 @@ pub struct Ring {
     flights_free: Vec<u32>,
     accepts: Vec<AcceptSlot>,
     accepts_free: Vec<u32>,
+    /// The kernel knows accepts that wait before they look (6.10).
+    accepts_may_wait: bool,
     sends_queued: u32,
     failed: Option<io::Error>,
     done: Vec<Completion>,
@@ -163,6 +165,8 @@ impl Ring {
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
         let buffers = Buffers::register(&ring)?;
+        // The two came with the same kernel, and only this one says so.
+        let accepts_may_wait = ring.params().is_feature_recvsend_bundle();
         let mut this = Self {
             ring,
             waker,
@@ -171,6 +175,7 @@ impl Ring {
             flights_free: Vec::new(),
             accepts: Vec::new(),
             accepts_free: Vec::new(),
+            accepts_may_wait,
             sends_queued: 0,
             failed: None,
             done: Vec::with_capacity(COMPLETIONS as usize),
@@ -228,7 +233,7 @@ impl Ring {
         slot.address.1 = slot.address.0.size_of();
         let address: *mut SockAddrStorage = &raw mut slot.address.0;
         let length: *mut libc::socklen_t = &raw mut slot.address.1;
-        let entry = opcode::Accept::new(Fd(socket), address.cast(), length)
+        let mut entry = opcode::Accept::new(Fd(socket), address.cast(), length)
             .flags(libc::SOCK_CLOEXEC)
             .build()
             .user_data(token(
@@ -238,6 +243,9 @@ impl Ring {
                     generation: 0,
                 },
             ));
+        if self.accepts_may_wait {
+            wait_first(&mut entry);
+        }
         self.push(&entry);
     }
 
@@ -436,6 +444,23 @@ impl Drop for Ring {
         std::mem::forget(std::mem::take(&mut self.flights));
         std::mem::forget(std::mem::take(&mut self.accepts));
         std::mem::forget(std::mem::replace(&mut self.wake_count, Box::new([0; 8])));
+    }
+}
+
+/// Has an accept wait for somebody before it looks for the first time: the kernel makes a socket and a
+/// file for each look, and takes both apart again where nobody is there.
+fn wait_first(entry: &mut squeue::Entry) {
+    /// IORING_ACCEPT_POLL_FIRST, for which the library has no name.
+    const POLL_FIRST: u16 = 1 << 2;
+    /// `ioprio` of `struct io_uring_sqe`, in units of its own size.
+    const PLACE: usize = 1;
+    // SAFETY: an entry is the kernel's structure of 64 bytes and nothing else (repr(C)), aligned to 8;
+    // the two bytes written are its `ioprio`, where every value is valid.
+    unsafe {
+        std::ptr::from_mut(entry)
+            .cast::<u16>()
+            .add(PLACE)
+            .write(POLL_FIRST);
     }
 }
 
