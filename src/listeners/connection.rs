@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 
 use crate::base::address_limits::Counted;
+use crate::base::key::Key;
 use crate::base::timer_wheel::Alarm;
 use crate::base::token_bucket::TokenBucket;
 use crate::jid::Jid;
@@ -18,6 +19,7 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::http::bosh::Bosh;
 use crate::listeners::http::websocket::WebSocket;
 use crate::listeners::settings::Settings;
+use crate::net::ring::Ring;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::s2s::inbound::Inbound;
@@ -38,6 +40,8 @@ pub enum Receiving {
     Once,
     /// Reads until the end.
     Many,
+    /// The same, and the ring has been told to stop.
+    Stopping,
 }
 
 /// What a connection is doing.
@@ -242,6 +246,14 @@ impl Connection {
     pub fn fd(&self) -> RawFd {
         // Nothing is ever asked of a session without a socket; the kernel refuses this number.
         self.socket.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Has the ring read no further; what has come by then still comes.
+    pub fn stop_listening(&mut self, ring: &mut Ring, key: Key) {
+        if self.receiving == Receiving::Many {
+            ring.cancel_receive(key);
+            self.receiving = Receiving::Stopping;
+        }
     }
 
     /// The other end of the socket is this machine; what a PROXY header says never is.

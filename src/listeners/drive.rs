@@ -72,7 +72,7 @@ impl Shard {
             self.run_links(&mut ring);
             self.run_bosh(&mut ring);
             self.run_pulse();
-            self.run_movers();
+            self.run_movers(&mut ring);
             self.run_timers(&mut ring);
             self.run_drain(&mut ring);
             self.run_ends(&mut ring);

@@ -83,7 +83,7 @@ impl Shard {
     }
 
     /// Connections whose move had to wait go when nothing is under way for them any more.
-    pub(super) fn run_movers(&mut self) {
+    pub(super) fn run_movers(&mut self, ring: &mut Ring) {
         let waiting = std::mem::take(&mut self.movers);
         for (key, errand) in waiting {
             let Some(connection) = self.desk.slab.get_mut(key) else {
@@ -100,6 +100,7 @@ impl Shard {
                     .as_ref()
                     .is_some_and(|tls| !tls.send.is_empty());
             if busy {
+                connection.stop_listening(ring, key);
                 self.movers.push((key, errand));
             } else {
                 connection.dirty = false;

@@ -5,20 +5,24 @@
 //! connection waits behind it.
 
 use crate::base::key::Key;
+use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::shard::Shard;
 use crate::net::ring::Ring;
 
 impl Shard {
-    /// Whether the end of a connection has to wait for what it has sent before.
+    /// Whether the end of a connection has to wait for what it has sent before: for a change of a
+    /// roster, or for an answer that its negotiation waits for.
     pub(super) fn ends_later(&mut self, key: Key, reason: EndReason) -> bool {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return false;
         };
-        if connection.paused {
+        let negotiates = matches!(connection.stage, Stage::Negotiating(_));
+        let asks = connection.held && negotiates && reason == EndReason::PeerClosed;
+        if connection.paused || asks {
             connection.ends_as = Some(reason);
         }
-        connection.paused
+        connection.paused || asks
     }
 
     /// Sessions that have waited are read again.

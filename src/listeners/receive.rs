@@ -9,6 +9,7 @@ use std::panic::catch_unwind;
 
 use crate::base::key::Key;
 use crate::base::token_bucket::TokenBucket;
+use crate::config::listen::ShaperChoice;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Partial;
 use crate::listeners::connection::Receiving;
@@ -29,6 +30,10 @@ use crate::proto::stream::error::StreamError;
 /// Memory of a partial element that is kept although it holds far less, in bytes.
 const PARTIAL_SPARE_BYTES_MAX: usize = 4096;
 
+/// What may come ahead of an answer that a negotiation waits for, in bytes; then the receive that is
+/// armed is taken back until the answer is there.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+
 impl Shard {
     /// Asks the ring for a connection's bytes, unless that is not the time for it.
     pub fn listen_on(&mut self, ring: &mut Ring, key: Key) {
@@ -37,9 +42,21 @@ impl Shard {
             return;
         };
         let waits = connection.held || connection.paused;
-        if connection.receiving != Receiving::Idle || waits || connection.socket.is_none() {
+        if waits || connection.socket.is_none() {
             return;
         }
+        if connection.receiving != Receiving::Idle {
+            return;
+        }
+        if connection.ends_as.take().is_some() {
+            // What it had sent before is done with.
+            return self.peer_closed(ring, key);
+        }
+        let listener = self.settings.listener(connection.listener);
+        // One receive for all of a negotiation, where none has to be paced that comes of it.
+        let goes_on = connection.is_established()
+            || matches!(connection.stage, Stage::Negotiating(_))
+                && matches!(listener.shaper, ShaperChoice::Unlimited);
         let how = match &connection.shaper {
             Some(bucket) if connection.is_established() => {
                 if let Some(ready_ms) = bucket.ready_at(now_ms) {
@@ -55,7 +72,7 @@ impl Shard {
                 };
                 Reception::Once(most as u32)
             }
-            Some(_) | None if connection.is_established() => Reception::Many,
+            Some(_) | None if goes_on => Reception::Many,
             Some(_) | None => Reception::Once(BUFFER_BYTES as u32),
         };
         connection.receiving = if how == Reception::Many {
@@ -101,12 +118,13 @@ impl Shard {
                 if handled.is_err() {
                     return self.survive(ring, key);
                 }
+                self.stop_ahead(ring, key);
                 self.listen_on(ring, key);
             }
             Received::End => self.peer_closed(ring, key),
             Received::Starved if self.congested => self.starved.push(key),
             Received::Starved => self.listen_on(ring, key),
-            Received::Cancelled => {}
+            Received::Cancelled => self.listen_on(ring, key),
             Received::Failed(error) => {
                 if let Some(connection) = self.desk.slab.get(key) {
                     log_of!(debug, self.settings, connection, %error, "receive failed");
@@ -116,6 +134,16 @@ impl Shard {
                 }
                 self.cut(ring, key, EndReason::Failed);
             }
+        }
+    }
+
+    /// A client that sends far ahead of the answer that its negotiation waits for is not read on.
+    fn stop_ahead(&mut self, ring: &mut Ring, key: Key) {
+        if let Some(connection) = self.desk.slab.get_mut(key)
+            && connection.held
+            && connection.partial_bytes() > AHEAD_BYTES_MAX
+        {
+            connection.stop_listening(ring, key);
         }
     }
 
@@ -200,6 +228,10 @@ impl Shard {
             return;
         };
         let Some(tls) = &mut connection.tls else {
+            if connection.starttls_due {
+                // In clear behind `<starttls/>`: it must not be taken for what is secured.
+                return;
+            }
             return self.feed(ring, key, bytes);
         };
         let mut plain = std::mem::take(&mut self.plain);

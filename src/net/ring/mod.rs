@@ -63,7 +63,7 @@ fn token(kind: Kind, key: Key) -> u64 {
 /// How to receive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reception {
-    /// One read of at most so many bytes: while a connection negotiates, or is paced by a shaper.
+    /// One read of at most so many bytes: where more may not be read before these are handled.
     Once(u32),
     /// Reads until told otherwise, without being asked again.
     Many,
@@ -273,6 +273,24 @@ impl Ring {
             Reception::Many => opcode::RecvMulti::new(Fd(socket), buffers::GROUP).build(),
         };
         self.push(&entry.user_data(token(Kind::Receive, key)));
+    }
+
+    /// Ends the receive that is armed for a connection, which says so by [`Received::Cancelled`]. Bytes
+    /// that have come by then come before.
+    pub fn cancel_receive(&mut self, key: Key) {
+        let ignored = token(
+            Kind::Ignore,
+            Key {
+                slot: 0,
+                generation: 0,
+            },
+        );
+        let armed = CancelBuilder::user_data(token(Kind::Receive, key));
+        let entry = opcode::AsyncCancel2::new(armed)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(ignored);
+        self.push(&entry);
     }
 
     /// Sends `buffer[from..]`. The buffer comes back with [`Event::Sent`].

@@ -178,3 +178,62 @@ fn cancelled_accepts_leave_the_socket_listening() {
     let (_, peer) = listener.accept().expect("accepted");
     assert_eq!(peer, client.local_addr().expect("address"));
 }
+
+#[test]
+fn a_cancelled_receive_ends_behind_what_came_before() {
+    let (mut ring, mut buffers) = ring();
+    let (mut client, socket) = accepted(&mut ring);
+    let key = Key {
+        slot: 5,
+        generation: 2,
+    };
+    ring.receive(key, socket.as_raw_fd(), Reception::Many);
+    ring.wait(Some(Duration::ZERO)).expect("submit");
+    client.write_all(b"before").expect("write");
+    ring.cancel_receive(key);
+    let mut seen = Vec::new();
+    loop {
+        match next(&mut ring) {
+            Event::Received {
+                outcome: Received::Bytes(id, length),
+                armed: true,
+                ..
+            } => {
+                seen.extend_from_slice(buffers.bytes(&id, length));
+                buffers.give_back(id);
+            }
+            Event::Received {
+                outcome: Received::Cancelled,
+                armed: false,
+                ..
+            } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    // What came too late for it is there for the next.
+    client.write_all(b" behind").expect("write");
+    ring.receive(key, socket.as_raw_fd(), Reception::Many);
+    while seen != b"before behind" {
+        let Event::Received {
+            outcome: Received::Bytes(id, length),
+            ..
+        } = next(&mut ring)
+        else {
+            panic!("no bytes");
+        };
+        seen.extend_from_slice(buffers.bytes(&id, length));
+        buffers.give_back(id);
+    }
+    // One that is not there cannot be cancelled, and nothing comes of it.
+    drop(client);
+    let Event::Received {
+        outcome: Received::End,
+        ..
+    } = next(&mut ring)
+    else {
+        panic!("no end");
+    };
+    ring.cancel_receive(key);
+    ring.wait(Some(Duration::ZERO)).expect("submit");
+    assert!(ring.next_event().is_none());
+}
