@@ -4,6 +4,10 @@
 //! [`Order::Bind`] was answered with [`Negotiation::bound`] the machine has done its work and is
 //! dropped, so that a session does not carry it around.
 
+use std::borrow::Cow;
+
+use memchr::memrchr;
+
 use crate::jid::Jid;
 use crate::jid::domain_prep;
 use crate::proto::c2s::features;
@@ -123,6 +127,28 @@ impl Found<'_> {
     /// Its expanded name is this one.
     pub fn is(&self, namespace: &str, name: &str) -> bool {
         self.head.name.is(self.scope, self.bytes, namespace, name)
+    }
+
+    /// The text between its children, with white space at its ends taken off.
+    ///
+    /// # Errors
+    /// When it is deeper than trees are built.
+    pub fn text(&self) -> Result<Cow<'_, str>, StreamError> {
+        // Without children and references it stands in the bytes as it is.
+        let behind = self.bytes.get(self.head.tag_end..).unwrap_or_default();
+        let is_plain = |text: &&[u8]| {
+            text.iter()
+                .all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'&')
+        };
+        let plain = memrchr(b'<', behind)
+            .and_then(|end| behind.get(..end))
+            .filter(|text| self.head.children == 0 && !text.contains(&b'<'))
+            .filter(is_plain)
+            .and_then(|text| std::str::from_utf8(text).ok());
+        match plain {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => Ok(Cow::Owned(self.tree()?.text().trim().to_owned())),
+        }
     }
 
     /// The element as a tree.
@@ -308,8 +334,8 @@ impl Negotiation {
         let Some(mechanism) = mechanism.filter(|wanted| offered.contains(wanted)) else {
             return self.fail(Failure::InvalidMechanism, out);
         };
-        let text = match found.tree() {
-            Ok(auth) => auth.text().trim().to_owned(),
+        let text = match found.text() {
+            Ok(text) => text,
             Err(error) => return Order::End(error),
         };
         let initial: Option<Vec<u8>> = match crate::proto::sasl::base64::decode(&text) {
@@ -328,8 +354,8 @@ impl Negotiation {
         if !found.is(ns::SASL, "response") {
             return Order::End(StreamError::new(StreamCondition::NotAuthorized));
         }
-        let text = match found.tree() {
-            Ok(response) => response.text().trim().to_owned(),
+        let text = match found.text() {
+            Ok(text) => text,
             Err(error) => return Order::End(error),
         };
         match crate::proto::sasl::base64::decode(&text) {

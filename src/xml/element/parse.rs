@@ -22,6 +22,13 @@ pub const ATTRIBUTES_MAX: usize = 256;
 /// Namespace declarations in scope at one place, at most: every prefix is looked up among them.
 pub const BINDINGS_MAX: usize = 512;
 
+/// Declarations of an element of the usual kind, for which room is made at once.
+const BINDINGS_USUAL: usize = 4;
+/// Elements inside each other, likewise.
+const DEPTH_USUAL: usize = 4;
+/// Attributes of one element, likewise.
+const ATTRIBUTES_USUAL: usize = 4;
+
 /// Why bytes are no element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParseError {
@@ -76,32 +83,54 @@ impl Element {
         let rest = std::str::from_utf8(bytes).map_err(|_| ParseError::Encoding)?;
         let outer = bindings
             .iter()
-            .map(|(prefix, uri)| (*prefix, Namespace::shared(uri)));
-        let default = ("", Namespace::shared(default_namespace));
-        Parser {
+            .filter(|(prefix, _)| !prefix.is_empty())
+            .map(|(prefix, uri)| Binding::new(prefix, Cow::Borrowed(uri)));
+        let mut parser = Parser {
             rest,
-            bindings: outer
-                .filter(|(prefix, _)| !prefix.is_empty())
-                .chain([default])
-                .collect(),
-            open: Vec::new(),
+            bindings: Vec::with_capacity(bindings.len() + BINDINGS_USUAL),
+            open: Vec::with_capacity(DEPTH_USUAL),
+            spare: Written::with_capacity(ATTRIBUTES_USUAL),
             elements: 0,
-        }
-        .run()
+        };
+        parser.bindings.extend(outer);
+        let default = Binding::new("", Cow::Borrowed(default_namespace));
+        parser.bindings.push(default);
+        parser.run()
     }
 }
 
-impl Namespace {
-    fn shared(name: &str) -> Self {
-        Self::Shared(name.into())
+/// A prefix that is bound; most are not used.
+struct Binding<'a> {
+    /// Empty: the default namespace.
+    prefix: &'a str,
+    uri: Cow<'a, str>,
+    /// Once an element or attribute is in it.
+    shared: Option<Namespace>,
+}
+
+impl<'a> Binding<'a> {
+    fn new(prefix: &'a str, uri: Cow<'a, str>) -> Self {
+        Self {
+            prefix,
+            uri,
+            shared: None,
+        }
+    }
+
+    fn namespace(&mut self) -> Namespace {
+        let uri = &self.uri;
+        let shared = || Namespace::Shared(uri.as_ref().into());
+        self.shared.get_or_insert_with(shared).clone()
     }
 }
 
 struct Parser<'a> {
     rest: &'a str,
     /// What is in scope, the innermost last.
-    bindings: Vec<(&'a str, Namespace)>,
+    bindings: Vec<Binding<'a>>,
     open: Vec<Open<'a>>,
+    /// The last tag's attributes, empty: its memory serves the next.
+    spare: Written<'a>,
     elements: usize,
 }
 
@@ -160,6 +189,8 @@ impl<'a> Parser<'a> {
         taken
     }
 
+    // Inlined, a token of one or two bytes is compared in place.
+    #[inline(always)]
     fn skip(&mut self, token: &str) -> bool {
         let rest = self.rest.strip_prefix(token);
         self.rest = rest.unwrap_or(self.rest);
@@ -174,18 +205,18 @@ impl<'a> Parser<'a> {
         skipped
     }
 
-    /// Everything up to `end`, which is skipped.
-    fn until(&mut self, end: &str) -> Result<&'a str> {
-        let length =
-            memmem::find(self.rest.as_bytes(), end.as_bytes()).ok_or(ParseError::Syntax)?;
+    /// Everything up to `end`, an ASCII character, which is skipped.
+    fn until(&mut self, end: u8) -> Result<&'a str> {
+        let length = memchr(end, self.rest.as_bytes()).ok_or(ParseError::Syntax)?;
         let before = self.take(length);
-        self.take(end.len());
+        self.take(1);
         Ok(before)
     }
 
     fn text(&mut self, raw: &str) -> Result<()> {
         match self.open.last_mut() {
-            Some(_) if memmem::find(raw.as_bytes(), b"]]>").is_some() => Err(ParseError::Syntax),
+            Some(_) if raw.is_empty() => Ok(()),
+            Some(_) if ends_data(raw).is_some() => Err(ParseError::Syntax),
             Some(open) => {
                 open.element.push_text(&decode(raw, false)?);
                 Ok(())
@@ -196,7 +227,9 @@ impl<'a> Parser<'a> {
     }
 
     fn character_data(&mut self) -> Result<()> {
-        let raw = self.until("]]>")?;
+        let length = ends_data(self.rest).ok_or(ParseError::Syntax)?;
+        let raw = self.take(length);
+        self.take(DATA_END.len());
         let open = self.open.last_mut().ok_or(ParseError::Syntax)?;
         if !raw.chars().all(is_char) {
             return Err(ParseError::Character);
@@ -207,7 +240,7 @@ impl<'a> Parser<'a> {
 
     /// The root, if this was its end.
     fn end_tag(&mut self) -> Result<Option<Element>> {
-        let tag = self.until(">")?.trim_end_matches(is_space_char);
+        let tag = self.until(b'>')?.trim_end_matches(is_space_char);
         match self.open.pop() {
             Some(open) if open.tag == tag => Ok(self.close(open.element, open.outside)),
             Some(_) | None => Err(ParseError::Syntax),
@@ -236,17 +269,24 @@ impl<'a> Parser<'a> {
         }
         let outside = self.bindings.len();
         let tag = self.name()?;
-        let (attributes, is_empty) = self.attributes()?;
-        for (name, value) in &attributes {
-            self.declare(name, value, outside)?;
+        let (mut attributes, is_empty) = self.attributes()?;
+        let mut others = 0;
+        for (name, value) in &mut attributes {
+            if is_declaration(name) {
+                self.declare(name, std::mem::take(value), outside)?;
+            } else {
+                others += 1;
+            }
         }
         let (prefix, local) = split(tag)?;
         let mut element = Element::with_name(local, self.namespace(prefix)?);
-        for (name, value) in attributes {
+        element.attributes.reserve_exact(others);
+        for (name, value) in attributes.drain(..) {
             if !is_declaration(name) {
                 self.attribute(&mut element, name, value)?;
             }
         }
+        self.spare = attributes;
         if is_empty {
             return Ok(self.close(element, outside));
         }
@@ -259,10 +299,15 @@ impl<'a> Parser<'a> {
     }
 
     fn name(&mut self) -> Result<&'a str> {
-        let end = self
-            .rest
-            .find(|c| !continues_name(c))
-            .unwrap_or(self.rest.len());
+        let bytes = self.rest.as_bytes();
+        let plain = bytes.iter().position(|byte| !continues_plainly(*byte));
+        let end = match plain {
+            Some(end) if bytes.get(end).is_some_and(u8::is_ascii) => end,
+            _ => self
+                .rest
+                .find(|c| !continues_name(c))
+                .unwrap_or(self.rest.len()),
+        };
         match self.take(end) {
             "" => Err(ParseError::Syntax),
             name => Ok(name),
@@ -271,7 +316,7 @@ impl<'a> Parser<'a> {
 
     /// Names and decoded values, up to the end of the tag; true if it is an empty element's.
     fn attributes(&mut self) -> Result<(Written<'a>, bool)> {
-        let mut attributes = Vec::new();
+        let mut attributes = std::mem::take(&mut self.spare);
         loop {
             let spaced = self.skip_space();
             if self.skip("/>") {
@@ -293,9 +338,9 @@ impl<'a> Parser<'a> {
             }
             self.skip_space();
             let quote = if self.skip("'") {
-                "'"
+                b'\''
             } else if self.skip("\"") {
-                "\""
+                b'"'
             } else {
                 return Err(ParseError::Syntax);
             };
@@ -308,7 +353,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Namespaces in XML 1.0 section 3 and 5: takes up a declaration, passes over the rest.
-    fn declare(&mut self, name: &'a str, uri: &str, outside: usize) -> Result<()> {
+    fn declare(&mut self, name: &'a str, uri: Cow<'a, str>, outside: usize) -> Result<()> {
         let prefix = match name.strip_prefix("xmlns") {
             Some("") => "",
             Some(rest) => match rest.strip_prefix(':') {
@@ -318,7 +363,7 @@ impl<'a> Parser<'a> {
             },
             None => return Ok(()),
         };
-        let is_allowed = match (prefix, uri) {
+        let is_allowed = match (prefix, &*uri) {
             ("xmlns", _) | (_, XMLNS_NAMESPACE) => false,
             ("xml", XML_NAMESPACE) => true,
             ("xml", _) | (_, XML_NAMESPACE) => false,
@@ -332,32 +377,30 @@ impl<'a> Parser<'a> {
             .bindings
             .iter()
             .skip(outside)
-            .any(|(bound, _)| *bound == prefix)
+            .any(|bound| bound.prefix == prefix)
         {
             return Err(ParseError::Duplicate);
         }
         if self.bindings.len() >= BINDINGS_MAX {
             return Err(ParseError::TooMany);
         }
-        self.bindings.push((prefix, Namespace::shared(uri)));
+        self.bindings.push(Binding::new(prefix, uri));
         Ok(())
     }
 
-    fn namespace(&self, prefix: &str) -> Result<Namespace> {
+    fn namespace(&mut self, prefix: &str) -> Result<Namespace> {
         if prefix == "xml" {
             return Ok(Namespace::Known(XML_NAMESPACE));
         }
         let found = self
             .bindings
-            .iter()
+            .iter_mut()
             .rev()
-            .find(|(bound, _)| *bound == prefix);
-        found
-            .map(|(_, namespace)| namespace.clone())
-            .ok_or(ParseError::Unbound)
+            .find(|bound| bound.prefix == prefix);
+        found.map(Binding::namespace).ok_or(ParseError::Unbound)
     }
 
-    fn attribute(&self, element: &mut Element, name: &str, value: Cow<'_, str>) -> Result<()> {
+    fn attribute(&mut self, element: &mut Element, name: &str, value: Cow<'_, str>) -> Result<()> {
         let (prefix, local) = split(name)?;
         // The default namespace is not that of attributes.
         let namespace = match prefix {
@@ -375,6 +418,15 @@ impl<'a> Parser<'a> {
         element.attributes.push(attribute);
         Ok(())
     }
+}
+
+/// What ends character data.
+const DATA_END: &str = "]]>";
+
+/// Where it stands.
+fn ends_data(text: &str) -> Option<usize> {
+    memchr(b']', text.as_bytes())?;
+    memmem::find(text.as_bytes(), DATA_END.as_bytes())
 }
 
 fn is_declaration(name: &str) -> bool {
@@ -405,6 +457,10 @@ fn continues_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':') || (!c.is_ascii() && is_char(c))
 }
 
+fn continues_plainly(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':')
+}
+
 fn is_space(text: &str) -> bool {
     text.chars().all(is_space_char)
 }
@@ -416,6 +472,13 @@ fn is_space_char(c: char) -> bool {
 /// Resolves references and normalises line ends, in an attribute all white space (XML 1.0 sections
 /// 2.11, 3.3.3, 4.1 and 4.6).
 fn decode(raw: &str, is_attribute: bool) -> Result<Cow<'_, str>> {
+    // Most texts are as they stand.
+    if raw
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && byte != b'&')
+    {
+        return Ok(Cow::Borrowed(raw));
+    }
     if !raw.chars().all(is_char) {
         return Err(ParseError::Character);
     }
