@@ -33,6 +33,7 @@ pub mod mail;
 pub mod opening;
 pub mod pause;
 pub mod questions;
+pub mod random;
 pub mod receive;
 pub mod registration;
 pub mod removal;

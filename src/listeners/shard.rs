@@ -5,9 +5,6 @@ use std::hash::RandomState;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::SecureRandom;
-use aws_lc_rs::rand::SystemRandom;
-
 use crate::auth::verified::Verified;
 use crate::backend::embedded::Handle as StoreHandle;
 use crate::backend::password_work::PasswordHandle;
@@ -21,6 +18,7 @@ use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
 use crate::listeners::opening::Errand;
 use crate::listeners::questions::Question;
+use crate::listeners::random::Random;
 use crate::listeners::report::ServerFacts;
 use crate::listeners::s2s::Letter;
 use crate::listeners::settings::Settings;
@@ -158,7 +156,7 @@ pub struct Shard {
     pub epoch: std::time::Instant,
     scanners: Vec<Scanner>,
     wakers: Vec<Arc<Waker>>,
-    random: SystemRandom,
+    random: Random,
 }
 
 impl Shard {
@@ -212,7 +210,7 @@ impl Shard {
             epoch: parts.epoch,
             scanners: Vec::new(),
             wakers: parts.wakers,
-            random: SystemRandom::new(),
+            random: Random::default(),
         };
         shard.reserve_names();
         shard
@@ -281,17 +279,13 @@ impl Shard {
     }
 
     /// A name for a stream that nobody can guess (RFC 6120 section 4.7.3).
-    pub fn stream_id(&self) -> String {
+    pub fn stream_id(&mut self) -> String {
         hex(&self.random_bytes::<8>())
     }
 
     /// Bytes that nobody can guess.
-    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.random
-            .fill(&mut bytes)
-            .expect("the kernel's random numbers do not fail");
-        bytes
+    pub fn random_bytes<const N: usize>(&mut self) -> [u8; N] {
+        self.random.bytes()
     }
 
     /// Has the wheel look at a connection at the earliest of its deadlines.
@@ -315,9 +309,10 @@ impl Shard {
 /// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let digits = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        text.extend(digits.map(char::from));
+    }
+    text
 }
