@@ -64,7 +64,7 @@ impl Shard {
             // The inbox has room for every request that the store can hold.
             let _ = outside.send(Note::Found(key, user, purpose, found));
         });
-        if self.store.submit(request, reply).is_err() {
+        if self.store.submit_quietly(request, reply).is_err() {
             self.answer_login(ring, key, |negotiation, out| {
                 negotiation.checked(Err(Failure::TemporaryAuthFailure), out)
             });

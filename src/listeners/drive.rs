@@ -48,6 +48,7 @@ impl Shard {
             self.flush(&mut ring);
             self.time_turn();
             let flushed = self.desk.mesh.flush();
+            self.store.ring();
             self.congested = !flushed && self.is_congested();
             self.tell_drained(flushed);
             if self.is_done() {

@@ -156,6 +156,11 @@ impl Request {
         }
     }
 
+    /// It is about what may be written later ([`Area::may_wait`]) and about nothing else.
+    pub fn may_wait(&self) -> bool {
+        matches!(self, Self::Data(request) if request.area().may_wait())
+    }
+
     /// Whether the request changes anything, so that its answer has to wait for a commit.
     pub fn is_write(&self) -> bool {
         match self {

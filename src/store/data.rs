@@ -23,6 +23,15 @@ pub enum Area {
 }
 
 impl Area {
+    /// Nobody is told that it is written: a backend may write it later, with what comes meanwhile. It is
+    /// read as if it had been written at once.
+    pub fn may_wait(self) -> bool {
+        match self {
+            Self::Last => true,
+            Self::Blocked | Self::Private | Self::Roster | Self::Vcard => false,
+        }
+    }
+
     /// The number under which a backend keeps it; never changed once shipped.
     pub fn number(self) -> u8 {
         match self {
@@ -109,6 +118,16 @@ impl DataRequest {
             | Self::Value { id, .. }
             | Self::Change { id, .. }
             | Self::Put { id, .. } => id,
+        }
+    }
+
+    /// Of what.
+    pub fn area(&self) -> Area {
+        match self {
+            Self::All { area, .. }
+            | Self::Value { area, .. }
+            | Self::Change { area, .. }
+            | Self::Put { area, .. } => *area,
         }
     }
 

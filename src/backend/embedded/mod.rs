@@ -16,6 +16,7 @@
 mod accounts;
 mod data;
 mod offline;
+mod queue;
 mod schema;
 mod worker;
 
@@ -28,11 +29,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
-use crossbeam_channel::Sender;
-use crossbeam_channel::TrySendError;
-
 use self::accounts::Database;
-use self::worker::Order;
+use self::queue::Queue;
+use self::queue::Unqueued;
+use self::worker::Job;
 use self::worker::Worker;
 use crate::base::data_dir;
 use crate::metrics::Histogram;
@@ -81,7 +81,7 @@ pub struct Store {
 /// Asks the store; cheap to clone, one for each shard.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    orders: Sender<Order>,
+    queue: Arc<Queue>,
     changed_outside: Arc<AtomicU64>,
     times: Arc<SharedHistogram>,
 }
@@ -100,11 +100,11 @@ impl Store {
             reason: format!("{}: {error}", dir.display()),
         })?;
         let connection = schema::open(&dir.join(FILE_NAME))?;
-        let (orders, queue) = crossbeam_channel::bounded(QUEUE_REQUESTS_MAX);
+        let queue = Arc::new(Queue::new(QUEUE_REQUESTS_MAX));
         let changed_outside = Arc::new(AtomicU64::new(0));
         let worker = Worker::new(
             Database { connection },
-            queue,
+            Arc::clone(&queue),
             window,
             Arc::clone(&changed_outside),
         );
@@ -117,7 +117,7 @@ impl Store {
             })?;
         Ok(Self {
             handle: Handle {
-                orders,
+                queue,
                 changed_outside,
                 times: Arc::default(),
             },
@@ -139,8 +139,7 @@ impl Store {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // Fails only where the thread is gone already.
-        let _ = self.handle.orders.send(Order::Stop);
+        self.handle.queue.stop();
         let _ = thread.join();
     }
 }
@@ -155,13 +154,21 @@ impl Handle {
     /// Queues a request without waiting. `reply` is called exactly once if this returns `Ok`, and
     /// never otherwise.
     pub fn submit(&self, request: Request, reply: Reply) -> Result<(), Refused> {
+        let taken = self.submit_quietly(request, reply);
+        self.ring();
+        taken
+    }
+
+    /// The same, without waking the store's thread: [`Handle::ring`] does, once for all that was
+    /// submitted before.
+    pub fn submit_quietly(&self, request: Request, reply: Reply) -> Result<(), Refused> {
         self.offer(request, reply).map_err(|refused| match refused {
-            TrySendError::Full(order) => {
-                order.take_back();
+            Unqueued::Full(job) => {
+                job.take_back();
                 Refused::Busy
             }
-            TrySendError::Disconnected(order) => {
-                order.take_back();
+            Unqueued::Ended(job) => {
+                job.take_back();
                 Refused::Stopped
             }
         })
@@ -171,25 +178,25 @@ impl Handle {
     pub fn submit_or_return(&self, request: Request, reply: Reply) -> Result<(), Box<Request>> {
         match self.offer(request, reply) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(order)) => order
-                .take_back()
-                .map_or(Ok(()), |request| Err(Box::new(request))),
+            Err(Unqueued::Full(job)) => Err(Box::new(job.take_back())),
             // Its reply says so.
-            Err(TrySendError::Disconnected(_)) => Ok(()),
+            Err(Unqueued::Ended(_)) => Ok(()),
         }
+    }
+
+    /// Wakes the store's thread, if it sleeps, for what was submitted quietly.
+    pub fn ring(&self) {
+        self.queue.ring();
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "how long the store takes is measured here"
     )]
-    fn offer(&self, request: Request, reply: Reply) -> Result<(), TrySendError<Order>> {
-        let (times, asked) = (Arc::clone(&self.times), Instant::now());
-        let reply: Reply = Box::new(move |result| {
-            times.observe(asked.elapsed().as_micros() as u64);
-            reply(result);
-        });
-        self.orders.try_send(Order::ask(request, reply))
+    fn offer(&self, request: Request, reply: Reply) -> Result<(), Unqueued> {
+        let job = Job::new(request, reply);
+        self.queue
+            .put(Box::new(job.timed(Instant::now(), &self.times)))
     }
 
     /// How long answers to [`Handle::submit`] took.
@@ -200,12 +207,11 @@ impl Handle {
     /// Queues a request and waits for room in the queue: for threads of the command line, never for
     /// an executor.
     pub fn submit_waiting(&self, request: Request, reply: Reply) -> Result<(), Refused> {
-        self.orders
-            .send(Order::ask(request, reply))
-            .map_err(|refused| {
-                refused.into_inner().take_back();
-                Refused::Stopped
-            })
+        let job = Box::new(Job::new(request, reply));
+        self.queue.put_waiting(job).map_err(|job| {
+            job.take_back();
+            Refused::Stopped
+        })
     }
 
     /// Queues a request and waits for its answer: for threads of the command line, never for an

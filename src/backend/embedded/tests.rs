@@ -10,6 +10,9 @@ use super::*;
 use crate::base::data_dir::tests::Scratch;
 use crate::store::conformance::id;
 use crate::store::conformance::scram;
+use crate::store::data::Area;
+use crate::store::data::DataRequest;
+use crate::store::data::DataResponse;
 
 fn create(user: &str) -> Request {
     Request::Create {
@@ -291,4 +294,79 @@ fn a_window_is_cut_short_by_a_full_group_and_by_the_end() {
     assert!(matches!(next(), Ok(Response::Credentials(Some(_)))));
     let all = GROUP_REQUESTS_MAX as u64 + 1;
     assert!(matches!(next(), Ok(Response::Count(count)) if count == all));
+}
+
+fn was_here(user: &str) -> Request {
+    Request::Data(DataRequest::Put {
+        id: id(user),
+        area: Area::Last,
+        thing: (Box::default(), Box::from(*b"then")),
+    })
+}
+
+fn when(user: &str) -> Request {
+    Request::Data(DataRequest::Value {
+        id: id(user),
+        area: Area::Last,
+        name: Box::default(),
+    })
+}
+
+#[test]
+fn what_may_wait_holds_up_nobody_and_is_read_as_if_it_did_not() {
+    let scratch = Scratch::new("late");
+    let store = Store::open(scratch.path()).expect("made");
+    let handle = store.handle();
+    assert!(matches!(handle.call(create("romeo")), Ok(Response::Done)));
+    let (sender, answers) = crossbeam_channel::unbounded();
+    let (release, released) = crossbeam_channel::bounded::<()>(1);
+    // Holds the thread, so that the rest becomes one group.
+    let hold = move |_| released.recv().expect("the test releases");
+    handle
+        .submit(Request::Count { host: None }, Box::new(hold))
+        .expect("room");
+    for (name, request) in [
+        ("written", was_here("romeo")),
+        ("login", Request::Lookup { id: id("romeo") }),
+        ("read", when("romeo")),
+    ] {
+        let sender = sender.clone();
+        let reply = move |result| sender.send((name, result)).expect("the test listens");
+        handle.submit(request, Box::new(reply)).expect("room");
+    }
+    release.send(()).expect("held");
+    let next = || answers.recv().expect("answered");
+    assert!(matches!(
+        next(),
+        ("login", Ok(Response::Credentials(Some(_))))
+    ));
+    assert!(matches!(
+        next(),
+        ("written", Ok(Response::Data(DataResponse::Done)))
+    ));
+    let ("read", Ok(Response::Data(DataResponse::Value(Some(value))))) = next() else {
+        panic!("it is there for whoever asks");
+    };
+    assert_eq!(&*value, b"then");
+}
+
+#[test]
+fn what_waits_is_written_when_the_store_closes() {
+    let scratch = Scratch::new("late-end");
+    let store = Store::open(scratch.path()).expect("made");
+    assert!(matches!(
+        store.handle().call(create("romeo")),
+        Ok(Response::Done)
+    ));
+    store
+        .handle()
+        .submit(was_here("romeo"), Box::new(|_| ()))
+        .expect("room");
+    store.close();
+    let store = Store::open(scratch.path()).expect("reopened");
+    let found = store.handle().call(when("romeo"));
+    assert!(matches!(
+        found,
+        Ok(Response::Data(DataResponse::Value(Some(_))))
+    ));
 }

@@ -1,12 +1,14 @@
 //! The store's thread: takes what waits in the queue, commits its writes in one transaction, then
 //! answers.
 //!
-//! A group is closed when the window has passed since its first write came, or when it is full. Under
+//! A group is closed when the window has passed since its first write came, or when it is full; what nobody
+//! waits for (when a user was last here) waits longer for company. Under
 //! load the queue fills while a commit is flushed, so that groups grow beyond that by themselves. What
 //! only reads does not wait for the window, unless it follows a write of the same account: else every
 //! login would wait for somebody's logout.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::mem;
@@ -18,12 +20,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
-use crossbeam_channel::RecvTimeoutError;
-
 use super::Reply;
 use super::accounts::Database;
+use super::queue::Queue;
+use super::queue::Taken;
 use super::schema::failed;
+use crate::metrics::SharedHistogram;
 use crate::store::AccountStore;
 use crate::store::Request;
 use crate::store::Response;
@@ -33,46 +35,54 @@ use crate::store::StoreError;
 /// other processes wait for the write lock (512 rows take 5 ms).
 pub(super) const GROUP_REQUESTS_MAX: usize = 512;
 
+/// How long what may wait ([`Area::may_wait`](crate::store::data::Area::may_wait)) does so for a write
+/// that may not: a crash takes back so much of it.
+const LATE: Duration = Duration::from_secs(1);
+/// Accounts of which such a thing waits, at most: a shard asks only so many questions at once, and each
+/// of these is one of them.
+const LATE_ACCOUNTS_MAX: usize = 128;
+
 /// How often an idle store looks for changes of other processes; a busy one looks with each group.
 const OUTSIDE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the queue carries.
-pub(super) enum Order {
-    /// Carry out a request.
-    Do(Box<Job>),
-    /// Answer what came before this, then end.
-    Stop,
-}
-
-impl Order {
-    /// Carry out `request`, then call `reply`.
-    pub(super) fn ask(request: Request, reply: Reply) -> Self {
-        Self::Do(Box::new(Job {
-            request,
-            reply: Some(reply),
-        }))
-    }
-
-    /// The request of an order that is not carried out, which is not answered then.
-    pub(super) fn take_back(self) -> Option<Request> {
-        match self {
-            Self::Do(mut job) => {
-                job.reply = None;
-                Some(job.request.clone())
-            }
-            Self::Stop => None,
-        }
-    }
-}
 
 /// A request with the way back. Answers [`StoreError::Stopped`] when dropped unanswered, so that
 /// nobody waits for an answer that cannot come.
 pub(super) struct Job {
     request: Request,
     reply: Option<Reply>,
+    /// When it was asked, and where it is noted how long the answer took.
+    asked: Option<(Instant, Arc<SharedHistogram>)>,
+}
+
+impl fmt::Debug for Job {
+    // What is asked is private.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Job")
+    }
 }
 
 impl Job {
+    /// Carry out `request`, then call `reply`.
+    pub(super) fn new(request: Request, reply: Reply) -> Self {
+        Self {
+            request,
+            reply: Some(reply),
+            asked: None,
+        }
+    }
+
+    /// The same, and how long it takes is noted.
+    pub(super) fn timed(mut self, asked: Instant, times: &Arc<SharedHistogram>) -> Self {
+        self.asked = Some((asked, Arc::clone(times)));
+        self
+    }
+
+    /// The request of a job that is not carried out, which is not answered then.
+    pub(super) fn take_back(mut self) -> Request {
+        self.reply = None;
+        self.request.clone()
+    }
+
     fn answer(mut self, result: Result<Response, StoreError>) {
         self.reply_once(result);
     }
@@ -81,6 +91,9 @@ impl Job {
         let Some(reply) = self.reply.take() else {
             return;
         };
+        if let Some((asked, times)) = &self.asked {
+            times.observe(asked.elapsed().as_micros() as u64);
+        }
         if catch_unwind(AssertUnwindSafe(|| reply(result))).is_err() {
             tracing::error!("a reply to a store request panicked; the store goes on");
         }
@@ -96,23 +109,34 @@ impl Drop for Job {
 /// Owns the open file. Lives on: the store's thread.
 pub(super) struct Worker {
     database: Database,
-    queue: Receiver<Order>,
+    queue: Arc<Queue>,
     /// How long a write waits for others.
     window: Duration,
     changed_outside: Arc<AtomicU64>,
     /// What is to be committed together, in order.
     writes: Vec<Job>,
+    /// By when.
+    closes: Option<Instant>,
     /// Hashes of the accounts that it writes to.
     written_for: HashSet<u64>,
+    /// Hashes of the accounts of which it writes what may wait.
+    written_late: HashSet<u64>,
     hasher: RandomState,
     /// SQLite's `data_version` when last looked at: changes with other connections' commits only.
     data_version: Option<i64>,
 }
 
+impl Drop for Worker {
+    /// Also where the thread panics: nobody may wait for an answer that cannot come.
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
+
 impl Worker {
     pub(super) fn new(
         database: Database,
-        queue: Receiver<Order>,
+        queue: Arc<Queue>,
         window: Duration,
         changed_outside: Arc<AtomicU64>,
     ) -> Self {
@@ -122,7 +146,9 @@ impl Worker {
             window,
             changed_outside,
             writes: Vec::new(),
+            closes: None,
             written_for: HashSet::new(),
+            written_late: HashSet::new(),
             hasher: RandomState::new(),
             data_version: None,
         };
@@ -130,23 +156,32 @@ impl Worker {
         worker
     }
 
-    /// Until told to stop, or until the last handle is gone.
+    /// Until told to stop.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a group is closed by the clock, on the store's thread"
+    )]
     pub(super) fn run(mut self) {
+        self.queue.begin();
         let mut group = Vec::with_capacity(GROUP_REQUESTS_MAX);
         loop {
-            match self.queue.recv_timeout(OUTSIDE_CHECK_INTERVAL) {
-                Ok(Order::Do(job)) => group.push(*job),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.notice_outside_changes();
-                    continue;
+            let until = self.closes;
+            let until = until.unwrap_or_else(|| Instant::now() + OUTSIDE_CHECK_INTERVAL);
+            let mut stop = false;
+            match self.queue.take(until) {
+                Taken::Job(job) => {
+                    group.push(*job);
+                    self.fill(&mut group);
+                    self.sort(&mut group, Instant::now());
                 }
+                Taken::Nothing if self.writes.is_empty() => self.notice_outside_changes(),
+                Taken::Nothing => {}
+                Taken::Stop => stop = true,
             }
-            let mut stop = self.fill(&mut group, 0);
-            self.sort(mem::take(&mut group));
-            if !self.writes.is_empty() {
-                stop = stop || self.wait_for_more(&mut group);
+            if stop || self.is_due(Instant::now()) {
+                self.closes = None;
                 self.written_for.clear();
+                self.written_late.clear();
                 let writes = mem::take(&mut self.writes);
                 self.write(writes);
             }
@@ -156,65 +191,57 @@ impl Worker {
         }
     }
 
+    /// The group is full, or its time is up.
+    fn is_due(&self, now: Instant) -> bool {
+        self.writes.len() >= GROUP_REQUESTS_MAX || self.closes.is_some_and(|closes| closes <= now)
+    }
+
     /// Carries out what only reads, unless it follows a write of the same account: that one, and what
     /// writes, is for the commit.
-    fn sort(&mut self, group: Vec<Job>) {
-        let mut reads = Vec::new();
-        for job in group {
-            let account = job.request.account().map(|id| self.hasher.hash_one(id));
-            let follows = match account {
-                Some(account) => self.written_for.contains(&account),
-                None => !self.writes.is_empty(),
-            };
-            if job.request.is_write() {
-                self.written_for.extend(account);
-                self.writes.push(job);
-            } else if follows {
-                self.writes.push(job);
-            } else {
+    fn sort(&mut self, group: &mut Vec<Job>, now: Instant) {
+        let mut reads = Vec::with_capacity(group.len());
+        for job in group.drain(..) {
+            let (writes, may_wait) = (job.request.is_write(), job.request.may_wait());
+            if !writes && self.writes.is_empty() {
                 reads.push(job);
+                continue;
             }
+            let account = job.request.account().map(|id| self.hasher.hash_one(id));
+            let follows = account.is_none_or(|account| {
+                self.written_for.contains(&account)
+                    || may_wait && self.written_late.contains(&account)
+            });
+            if !writes && !follows {
+                reads.push(job);
+                continue;
+            }
+            let patience = if writes && may_wait {
+                self.written_late.extend(account);
+                // A full disk queue must not wait for those that nobody waits for.
+                let is_many = self.written_late.len() >= LATE_ACCOUNTS_MAX;
+                if is_many { self.window } else { LATE }
+            } else {
+                if writes {
+                    self.written_for.extend(account);
+                }
+                self.window
+            };
+            let closes = now + patience;
+            self.closes = Some(self.closes.map_or(closes, |before| before.min(closes)));
+            self.writes.push(job);
         }
-        self.read(reads);
+        if !reads.is_empty() {
+            self.read(reads);
+        }
     }
 
-    /// Takes what waits, up to a full group, `taken` of which are taken already; `true` where the order
-    /// to stop was among it.
-    fn fill(&mut self, group: &mut Vec<Job>, taken: usize) -> bool {
-        while taken + group.len() < GROUP_REQUESTS_MAX {
-            match self.queue.try_recv() {
-                Ok(Order::Do(job)) => group.push(*job),
-                Ok(Order::Stop) => return true,
-                Err(_) => return false,
-            }
+    /// Takes what waits, up to a full group.
+    fn fill(&mut self, group: &mut Vec<Job>) {
+        while self.writes.len() + group.len() < GROUP_REQUESTS_MAX
+            && let Taken::Job(job) = self.queue.try_take()
+        {
+            group.push(*job);
         }
-        false
-    }
-
-    /// Takes what comes within the window; `true` as for [`Self::fill`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a group is closed by the clock, on the store's thread"
-    )]
-    fn wait_for_more(&mut self, group: &mut Vec<Job>) -> bool {
-        if self.window.is_zero() {
-            return false;
-        }
-        let closes = Instant::now() + self.window;
-        // What comes without a pause must not keep it open either.
-        while self.writes.len() < GROUP_REQUESTS_MAX && Instant::now() < closes {
-            match self.queue.recv_deadline(closes) {
-                Ok(Order::Do(job)) => group.push(*job),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => return false,
-            }
-            let stop = self.fill(group, self.writes.len());
-            self.sort(mem::take(group));
-            if stop {
-                return true;
-            }
-        }
-        false
     }
 
     /// What changes nothing, in one transaction: the file is locked and looked at once, not once for
