@@ -197,14 +197,25 @@ impl Scanner {
         scope: &StreamScope,
         input: &[u8],
     ) -> Result<Found, ScanError> {
-        if self.tables.state != State::Start {
-            if self.tables.run_goes_on(limits, input) {
-                return Ok(Found::More);
+        match self.tables.state {
+            State::Start => {
+                if let [b'<', first, ..] = input
+                    && !matches!(first, b'/' | b'!' | b'?')
+                {
+                    return self.scan_element(limits, scope, input);
+                }
             }
-        } else if let [b'<', first, ..] = input
-            && !matches!(first, b'/' | b'!' | b'?')
-        {
-            return self.scan_element(limits, scope, input);
+            state => {
+                if self.tables.run_goes_on(limits, input) {
+                    return Ok(Found::More);
+                }
+                if !matches!(
+                    state,
+                    State::Begun | State::StreamEndName | State::StreamEndSpace
+                ) {
+                    return self.scan_element(limits, scope, input);
+                }
+            }
         }
         self.scan_item(limits, scope, input)
     }

@@ -57,7 +57,6 @@ fn scan_reference(
             tables.suspend(state, pos);
             return Err(Stop::More);
         };
-        let digit = char::from(byte).to_digit(16);
         tables.stage = match (tables.stage, byte) {
             (Stage::Ampersand, b'&') => {
                 tables.mark = pos + 1;
@@ -77,12 +76,14 @@ fn scan_reference(
             }
             (Stage::Hash, b'x') => Stage::HexStart,
             (Stage::Hash | Stage::Decimal, b'0'..=b'9') => {
-                number(tables, 10, digit)?;
-                Stage::Decimal
+                pos = number::<10>(tables, input, pos)?;
+                tables.stage = Stage::Decimal;
+                continue;
             }
             (Stage::HexStart | Stage::Hex, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                number(tables, 16, digit)?;
-                Stage::Hex
+                pos = number::<16>(tables, input, pos)?;
+                tables.stage = Stage::Hex;
+                continue;
             }
             (Stage::Decimal | Stage::Hex, b';') => {
                 tables.stage = Stage::Ampersand;
@@ -101,14 +102,26 @@ fn scan_reference(
     }
 }
 
-/// One more digit.
-fn number(tables: &mut Tables, radix: u32, digit: Option<u32>) -> Result<(), ScanError> {
-    tables.code = tables.code * radix + digit.unwrap_or_default();
-    if tables.code >= CODE_OVERFLOW {
-        Err(Malformed::Reference.into())
-    } else {
-        Ok(())
+/// More digits; returns the position behind them.
+fn number<const RADIX: u32>(
+    tables: &mut Tables,
+    input: &[u8],
+    mut pos: usize,
+) -> Result<usize, ScanError> {
+    let mut code = tables.code;
+    // Zeros at the front, of which there can be as many as a stanza has bytes.
+    while code == 0 && input.get(pos) == Some(&b'0') {
+        pos += 1;
     }
+    while let Some(digit) = input.get(pos).and_then(|&b| char::from(b).to_digit(RADIX)) {
+        code = code * RADIX + digit;
+        if code >= CODE_OVERFLOW {
+            return Err(Malformed::Reference.into());
+        }
+        pos += 1;
+    }
+    tables.code = code;
+    Ok(pos)
 }
 
 /// In the name of an entity, which began at `mark`.
