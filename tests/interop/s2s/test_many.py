@@ -11,9 +11,12 @@ SECONDS = 30 + STANZAS // 200
 
 
 @pytest.mark.timeout(2 * SECONDS)
-@pytest.mark.parametrize(("kind", "proof"), [("prosody", "dialback"), ("ejabberd", "certificate")])
-async def test_none_is_lost_and_the_order_is_kept(federation, connect, kind, proof):
-    near, far = federation(kind, proof)
+@pytest.mark.parametrize(
+    ("kind", "proof", "modules"),
+    [("prosody", "dialback", []), ("prosody", "certificate", ["s2s_bidi"]), ("ejabberd", "certificate", [])],
+)
+async def test_none_is_lost_and_the_order_is_kept(federation, connect, kind, proof, modules):
+    near, far = federation(kind, proof, modules=modules)
     romeo = await connect(near, "romeo", "secret")
     juliet = await connect(far, "juliet", "secret")
 

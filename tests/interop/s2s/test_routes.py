@@ -4,7 +4,7 @@ import pytest
 
 from harness import ports
 from harness.federation import FAR, NEAR
-from harness.played import END, SAME, Writer
+from harness.played import AUTH, BIDI, END, SAME, Writer
 
 
 @pytest.mark.timeout(60)
@@ -35,6 +35,22 @@ def test_a_new_way_is_used_when_the_old_one_is_gone(servers, closing):
     assert not far.is_called()
     theirs.close()
     assert far.accept().bodies(SAME) == waiting
+
+
+@pytest.mark.timeout(60)
+def test_their_stream_is_there_when_ours_fails(servers, closing):
+    near, far = servers
+    romeo = closing(Writer(near, FAR))
+    waiting = romeo.writes()
+    ours = far.answer()
+    theirs = far.authenticate((ports.LOOPBACK, near.s2s), BIDI + AUTH)
+    theirs.send(f"<message from='juliet@{FAR}' to='{romeo.jid}'><body>I am here</body></message>")
+    romeo.until("I am here</body></message>")
+    assert not theirs.says_something()
+    ours.reset()
+    assert theirs.bodies(SAME) == waiting
+    assert romeo.writes() == theirs.bodies(SAME)
+    assert not far.is_called()
 
 
 @pytest.mark.timeout(60)
