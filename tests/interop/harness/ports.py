@@ -14,16 +14,23 @@ LOOPBACK = "127.0.0.1"
 IP_BIND_ADDRESS_NO_PORT = 24
 
 
+# Those that were given away and may not be bound yet.
+given = set()
+
+
 def free_port():
     """A port that nobody listens on; the caller binds it soon."""
     for _ in range(PICKS):
         port = random.randint(FIRST, LAST)
+        if port in given:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
+            given.add(port)
             return port
     raise RuntimeError(f"no free port in {PICKS} picks")
 

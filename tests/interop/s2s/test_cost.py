@@ -1,6 +1,6 @@
 """What a message between servers costs meerkat and the other server, on the same exchange.
 
-Both have one client and one stream each way; all messages go through both. Bursts, as when many users
+Both have clients and one stream each way; all messages go through both. Bursts, as when many users
 write at once, so that it is the servers that are measured and not their sleep.
 """
 
@@ -12,7 +12,10 @@ from harness import wire
 from harness.meerkat import binary
 from harness.wire import Wire
 
-# Others are asked for by MEERKAT_S2S_BURST and MEERKAT_S2S_ROUNDS: what is small is told of the wake-ups.
+# MEERKAT_S2S_USERS, _BURST, _ROUNDS ask for others; small bursts tell what a wake-up costs. MEERKAT_S2S_MODULES:
+# of Prosody, such as s2s_bidi.
+USERS = int(os.environ.get("MEERKAT_S2S_USERS", "1"))
+MODULES = os.environ.get("MEERKAT_S2S_MODULES", "").split()
 BURST = int(os.environ.get("MEERKAT_S2S_BURST", "500"))
 ROUNDS = int(os.environ.get("MEERKAT_S2S_ROUNDS", "40"))
 BODY = "Shall I hear more, or shall I speak at this?"
@@ -47,23 +50,26 @@ class Client(Wire):
 
 @pytest.mark.timeout(120)
 def test_a_message_costs_a_fraction(federation, closing):
-    near, far = federation("prosody", "certificate")
-    romeo, juliet = closing(Client(near)), closing(Client(far))
-    romeo.login("romeo", "secret")
-    juliet.login("juliet", "secret")
+    near, far = federation("prosody", "certificate", modules=MODULES)
+    pairs = [(closing(Client(near)), closing(Client(far))) for _ in range(USERS)]
+    for number, (romeo, juliet) in enumerate(pairs):
+        romeo.login("romeo", "secret", f"r{number}")
+        juliet.login("juliet", "secret", f"r{number}")
 
     def exchange(rounds):
         for _ in range(rounds):
-            romeo.write(juliet, BURST)
-            juliet.write(romeo, BURST)
-            romeo.read(BURST)
-            juliet.read(BURST)
+            for romeo, juliet in pairs:
+                romeo.write(juliet, BURST)
+                juliet.write(romeo, BURST)
+            for romeo, juliet in pairs:
+                romeo.read(BURST)
+                juliet.read(BURST)
 
     exchange(5)
     before = near.cpu_seconds(), far.cpu_seconds()
     exchange(ROUNDS)
     ours, theirs = near.cpu_seconds() - before[0], far.cpu_seconds() - before[1]
-    messages = 2 * ROUNDS * BURST
+    messages = 2 * ROUNDS * BURST * USERS
     print(f"{messages} messages: meerkat {ours / messages * 1e6:.1f} us each, Prosody {theirs / messages * 1e6:.1f} us")
     # The figures are in benches/record; here only what no noise can hide, and less of a debug build.
     assert ours < theirs / (8 if "release" in binary().parts else 1)

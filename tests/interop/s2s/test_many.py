@@ -20,6 +20,12 @@ async def test_none_is_lost_and_the_order_is_kept(federation, connect, kind, pro
     romeo = await connect(near, "romeo", "secret")
     juliet = await connect(far, "juliet", "secret")
 
+    # COMPAT(Prosody 0.12): what it has queued for a stream with EXTERNAL is overtaken by what its users write
+    # between <success/> and the features. So the streams are there before the many stanzas are.
+    for client, other in ((juliet, romeo), (romeo, juliet)):
+        client.say(other.boundjid.full, "first")
+        assert (await other.next_message(SECONDS))["body"] == "first"
+
     async def write(client, to):
         for number in range(STANZAS):
             client.say(to.boundjid.full, str(number))
@@ -35,5 +41,5 @@ async def test_none_is_lost_and_the_order_is_kept(federation, connect, kind, pro
     ours, theirs = near.cpu_seconds() - before[0], far.cpu_seconds() - before[1]
     print(f"{2 * STANZAS} messages: meerkat {ours:.2f} s of CPU, {kind} {theirs:.2f} s")
     expected = [str(number) for number in range(STANZAS)]
-    assert to_juliet == expected
-    assert to_romeo == expected
+    # Not compared by pytest, which would look for all differences.
+    assert (to_juliet == expected, to_romeo == expected) == (True, True)
