@@ -4,7 +4,9 @@
 //! - `boundaries`: the least that finds where a stanza ends: counts tags, skips quoted values, by
 //!   memchr. It checks nothing.
 //! - `scanner`: ours, with every check.
-//! - `quick-xml`: end names and attributes checked, no namespaces.
+//! - `quick-xml`: end names and attributes checked, no namespaces. Like a reader that is in a hurry it
+//!   takes attributes as they are, and checks neither UTF-8 nor characters nor references.
+//! - `quick-xml, namespaces`: the same, and the namespace of every element resolved.
 //! - `rxml`: the parser of a Rust XMPP library, everything checked.
 //!
 //! `cargo bench --bench scan`; the figures of record are in benches/record.
@@ -36,6 +38,9 @@ fn scan(c: &mut Criterion) {
             b.iter(|| scan_all(&mut scanner, &scope, black_box(bytes)));
         });
         group.bench_function("quick-xml", |b| b.iter(|| quick_xml(black_box(bytes))));
+        group.bench_function("quick-xml, namespaces", |b| {
+            b.iter(|| quick_xml_resolved(black_box(bytes)));
+        });
         group.bench_function("rxml", |b| b.iter(|| rxml(black_box(bytes))));
         group.finish();
     }
@@ -98,6 +103,30 @@ fn quick_xml(input: &[u8]) -> usize {
         match reader.read_event() {
             Ok(quick_xml::events::Event::Eof) => return events,
             Ok(quick_xml::events::Event::Start(tag) | quick_xml::events::Event::Empty(tag)) => {
+                for attribute in tag.attributes() {
+                    black_box(attribute.expect("the set is well-formed"));
+                }
+            }
+            Ok(event) => {
+                black_box(event);
+            }
+            Err(error) => panic!("the set is well-formed: {error}"),
+        }
+        events += 1;
+    }
+}
+
+/// The number of events.
+fn quick_xml_resolved(input: &[u8]) -> usize {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::NsReader::from_reader(input);
+    reader.config_mut().check_end_names = true;
+    let mut events = 0;
+    loop {
+        match reader.read_resolved_event() {
+            Ok((_, Event::Eof)) => return events,
+            Ok((namespace, Event::Start(tag) | Event::Empty(tag))) => {
+                black_box(namespace);
                 for attribute in tag.attributes() {
                     black_box(attribute.expect("the set is well-formed"));
                 }
