@@ -9,14 +9,18 @@
 //! - `quick-xml, namespaces`: the same, and the namespace of every element resolved.
 //! - `rxml`: the parser of a Rust XMPP library, everything checked.
 //!
-//! `cargo bench --bench scan`; the figures of record are in benches/record.
+//! `cargo bench --bench scan`, or for ratios on a machine with other work `cargo bench --bench scan --
+//! --in-turn`; the figures of record are in benches/record.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::hint::black_box;
+use std::time::Duration;
+use std::time::Instant;
 
 use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
-use criterion::criterion_main;
 
 use meerkat::xml::scan::Found;
 use meerkat::xml::scan::Limits;
@@ -164,4 +168,48 @@ fn rxml(input: &[u8]) -> usize {
 }
 
 criterion_group!(benches, scan);
-criterion_main!(benches);
+
+/// Rounds of `--in-turn`, and passes over a set in each.
+const ROUNDS: usize = 40;
+const PASSES: u32 = 8;
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--in-turn") {
+        return in_turn();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+/// The scanner's speed over that of others, which take turns in one process, so that a machine with
+/// other work does not favour one of them: lower quartiles of [`ROUNDS`].
+fn in_turn() {
+    let scope = StreamScope::ordinary("jabber:client");
+    let mut scanner = Scanner::new();
+    println!("set: scanner over boundaries, quick-xml, quick-xml with namespaces");
+    for set in stanzas::sets() {
+        let bytes = set.bytes.as_slice();
+        let mut times: [Vec<Duration>; 4] = Default::default();
+        for _ in 0..ROUNDS {
+            times[0].push(time(|| scan_all(&mut scanner, &scope, black_box(bytes))));
+            times[1].push(time(|| boundaries(black_box(bytes))));
+            times[2].push(time(|| quick_xml(black_box(bytes))));
+            times[3].push(time(|| quick_xml_resolved(black_box(bytes))));
+        }
+        let [scanner, others @ ..] = times.map(|mut times| {
+            times.sort_unstable();
+            times[ROUNDS / 4].as_secs_f64()
+        });
+        let [a, b, c] = others.map(|other| other / scanner);
+        println!("{}: {a:.2}, {b:.2}, {c:.2}", set.name);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn time(mut work: impl FnMut() -> usize) -> Duration {
+    let began = Instant::now();
+    for _ in 0..PASSES {
+        black_box(work());
+    }
+    began.elapsed()
+}
