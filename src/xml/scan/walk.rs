@@ -2,9 +2,9 @@
 //! before them, text, end tags without white space.
 //!
 //! It walks the bits of a window of 64 classified bytes ([`Masks`]). All of it is inlined into one
-//! function that calls nothing, so that it works in registers. At whatever is out of the ordinary,
-//! long, or not yet whole it leaves an [`Exit`] behind and stops; [`super::engine`] then takes the
-//! step and has it go on.
+//! function that calls next to nothing, so that it works in registers. At whatever is out of the
+//! ordinary, long, or not yet whole it leaves an [`Exit`] behind and stops; [`super::engine`] then
+//! takes the step and has it go on. See docs/decisions/0095.
 
 use super::Limits;
 use super::bind;
