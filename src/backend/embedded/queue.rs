@@ -91,8 +91,15 @@ impl Queue {
         }
     }
 
-    /// Wakes the thread if it sleeps.
+    /// Wakes the thread if it sleeps although something waits.
     pub(super) fn ring(&self) {
+        // A shard rings every turn, and seldom has asked anything.
+        if !self.jobs.is_empty() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         fence(Ordering::SeqCst);
         if self.sleeps.load(Ordering::SeqCst)
             && self.sleeps.swap(false, Ordering::SeqCst)
@@ -105,7 +112,7 @@ impl Queue {
     /// The thread is to carry out what waits, and to end.
     pub(super) fn stop(&self) {
         self.stops.store(true, Ordering::SeqCst);
-        self.ring();
+        self.wake();
     }
 
     /// The calling thread is the one that takes.
@@ -162,5 +169,25 @@ impl Queue {
             }
             self.sleeps.store(false, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Request;
+
+    #[test]
+    fn a_ring_wakes_nobody_for_nothing() {
+        let queue = Queue::new(1);
+        queue.begin();
+        queue.sleeps.store(true, Ordering::SeqCst);
+        queue.ring();
+        assert!(queue.sleeps.load(Ordering::SeqCst));
+        let job = Job::new(Request::Count { host: None }, Box::new(|_| ()));
+        assert!(queue.put(Box::new(job)).is_ok());
+        assert!(queue.sleeps.load(Ordering::SeqCst));
+        queue.ring();
+        assert!(!queue.sleeps.load(Ordering::SeqCst));
     }
 }
