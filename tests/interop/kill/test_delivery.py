@@ -5,6 +5,7 @@ How long a message stays so is the window of the store's commits, and what a com
 import os
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,8 @@ WRITE = 8 * 1024
 STEP = 97
 # Some more of 1000 bytes than the sockets on both sides have room for.
 TOO_MANY = 4000
+# Commits after which those sockets are full at last.
+COMMITS_MAX = 2000
 MANY = {"[access.max_user_offline_messages]": {"acl": "all", "value": 100000}}
 MESSAGE = "<message to='reader@localhost' type='chat' id='m{0}'><body>{0}</body></message>"
 # A roster set is answered when it is on the disk, and what was kept before it then is, too.
@@ -112,6 +115,15 @@ def test_kept_messages_survive_a_kill_while_they_are_delivered(start_server, clo
     print(f"{ROUNDS} kills, {again} of {first} messages came twice, read {oldest * 1000:.1f} ms before the kill at most")
 
 
+def under_way(server, wire):
+    """Bytes that the sockets of a connection hold, at both ends."""
+    far, near = server.listeners[0].port, wire.socket.getsockname()[1]
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {tuple(int(end.rpartition(":")[2], 16) for end in line[1:3]): line[4].split(":") for line in lines}
+    (sent, _), (_, received) = ports[far, near], ports[near, far]
+    return int(sent, 16) + int(received, 16)
+
+
 def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing):
     """The socket takes a part, then the window passes, then the kill strikes: of what was taken only
     what is in one write with something that was not may come twice."""
@@ -130,10 +142,14 @@ def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing)
     reader.login("reader", "secret")
     reader.send("<presence/>")
     text = reader.until("</message>")
-    # Commits after which what the socket took before the first of them is marked.
-    for number in range(20):
-        writer.send(FENCE.format(f"-{number}"))
-        writer.until_tag("iq", f"f-{number}", "result")
+    # Commits after which what the sockets took before the first of them is marked, until they took
+    # nothing between the first and the last.
+    full, commits = None, 0
+    while full != (full := under_way(server, reader)):
+        assert commits < COMMITS_MAX, "the sockets take more and more"
+        for commits in range(commits + 1, commits + 21):
+            writer.send(FENCE.format(f"-{commits}"))
+            writer.until_tag("iq", f"f-{commits}", "result")
     server.kill()
     text += reader.to_end()
     taken = text.count("</message>")
