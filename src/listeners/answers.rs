@@ -101,7 +101,9 @@ impl Shard {
         };
         let failures = negotiation.failures();
         let order = answer(negotiation, &mut connection.out);
-        self.cells.logins_failed += u64::from(negotiation.failures() - failures);
+        let failed = negotiation.failures() - failures;
+        let host = negotiation.host().to_owned();
+        self.note_failed_logins(&host, failed);
         self.resume(ring, key, order);
     }
 

@@ -13,6 +13,7 @@ use crate::listeners::ending::LINGER_MS;
 use crate::listeners::http::REQUEST_MS;
 use crate::listeners::settings::Listener;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Peers;
 use crate::net::ring::Ring;
 use crate::net::tls::TlsStream;
 use crate::proto::c2s::negotiate::Negotiation;
@@ -57,7 +58,8 @@ impl Shard {
             first_stage(listener)
         };
         let scope = StreamScope::ordinary(ns::CLIENT);
-        let connection = Connection::new(Some(socket), peer, number, stage, scope, now_ms);
+        let mut connection = Connection::new(Some(socket), peer, number, stage, scope, now_ms);
+        connection.class = Peers::of(listener).class(&settings.hosts, None);
         let key = self.desk.slab.insert(connection);
         if self.stop_by_ms > 0 {
             let error = StreamError::new(StreamCondition::SystemShutdown);
@@ -88,7 +90,8 @@ impl Shard {
             match addresses.admit(connection.peer.ip(), now_ms) {
                 Ok(counted) => connection.counted = Some(Box::new(counted)),
                 Err(refusal) => {
-                    self.cells.refusals[refusal as usize] += 1;
+                    let place = self.cells.place(connection.listener);
+                    place.refusals[refusal as usize] += 1;
                     let limit = refusal.label();
                     log_of!(debug, self.settings, connection, limit, "refused");
                     self.close(ring, key, EndReason::AddressLimit);
@@ -172,7 +175,8 @@ impl Shard {
         match verdict {
             Sniff::More => connection.stage = Stage::Proxy(bytes.to_vec()),
             Sniff::Bad(kind) => {
-                self.proxy_failures[kind.index()] += 1;
+                let place = self.cells.place(connection.listener);
+                place.proxy_failures[kind.index()] += 1;
                 self.log_proxy_failure(key, kind);
                 self.close(ring, key, EndReason::BadProxyHeader);
             }
@@ -203,7 +207,7 @@ impl Shard {
             return;
         }
         tls.established = true;
-        self.cells.handshakes += 1;
+        self.cells.place(connection.listener).handshakes += 1;
         match &mut connection.stage {
             Stage::Negotiating(negotiation) => negotiation.secured(),
             Stage::Inbound(inbound) => inbound.secured(),

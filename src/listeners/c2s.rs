@@ -18,6 +18,7 @@ use crate::proto::c2s::negotiate::Order;
 use crate::proto::ns;
 use crate::proto::stanza::NoStanza;
 use crate::proto::stanza::Stanza;
+use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::proto::stream::error::StreamCondition;
@@ -110,11 +111,15 @@ impl Shard {
             return input.len();
         };
         connection.held = negotiation.awaits();
-        self.cells.logins_failed += u64::from(negotiation.failures() - failures);
         connection.out = out;
+        let failed = negotiation.failures() - failures;
+        let host = (failed > 0).then(|| negotiation.host().to_owned());
         connection.stage = Stage::Negotiating(negotiation);
         if !connection.out.is_empty() {
             self.desk.touch(key);
+        }
+        if let Some(host) = host {
+            self.note_failed_logins(&host, failed);
         }
         self.perform(ring, key, last, at, input.len())
     }
@@ -270,6 +275,7 @@ impl Shard {
         };
         let scope = connection.scope.clone();
         let number = connection.listener;
+        self.desk.reading = connection.class;
         let settings = Rc::clone(&self.settings);
         let limits = &settings.listener(number).limits;
         let mut at = 0;
@@ -337,7 +343,7 @@ impl Shard {
     }
 
     fn stanza(&mut self, key: Key, session: &Session, stanza: &Stanza<'_>) {
-        self.cells.stanzas_in[stanza.kind.number()] += 1;
+        self.note_received(self.desk.reading, stanza);
         let jid = &session.jid;
         let sender = Sender {
             origin: Origin::Session,
@@ -365,11 +371,12 @@ impl Shard {
             "iq"
         };
         let (id, to) = (attribute(b"id"), attribute(b"to"));
-        if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+        let kind = Type::error_of(element);
+        self.desk.hand(key, kind, reply::ERROR_BYTES, |out| {
             let why = (StanzaCondition::BadRequest, "");
             let (to, id) = (to.as_deref(), id.as_deref());
             reply::error_parts(element, to, session.attribute(), id, why, out);
-        }
+        });
     }
 }
 

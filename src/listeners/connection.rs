@@ -138,6 +138,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Which listener it came in on.
     pub listener: u16,
+    /// The class that its stanzas count in (`listeners::traffic`).
+    pub class: u16,
     /// The receive that is armed.
     pub receiving: Receiving,
     /// A send is under way in the ring.
@@ -211,6 +213,7 @@ impl Connection {
             socket,
             peer,
             listener,
+            class: 0,
             receiving: Receiving::Idle,
             sending: false,
             dirty: false,

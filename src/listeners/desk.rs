@@ -14,6 +14,9 @@ use crate::listeners::s2s::links::Links;
 use crate::listeners::s2s::links::State;
 use crate::listeners::settings::Settings;
 use crate::listeners::slab::Slab;
+use crate::listeners::traffic::Peers;
+use crate::metrics::traffic::Traffic;
+use crate::modules::happening::Happening;
 use crate::modules::pipeline::Outbox;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
@@ -67,8 +70,14 @@ pub struct Desk {
     pub ends: Vec<(Key, EndReason)>,
     /// Spare output buffers.
     pub pool: Pool,
-    /// Stanzas written for clients: iq, message, presence.
-    pub delivered: [u64; 3],
+    /// What went in and out, by class.
+    pub traffic: Vec<Traffic>,
+    /// What happened to users, by host; first where the host is not known.
+    pub happened: Vec<[u64; Happening::COUNT]>,
+    /// The class of the connection that was last written to.
+    writing: u16,
+    /// The class of the connection whose stanzas are being read.
+    pub reading: u16,
     /// The ways to other servers' domains.
     pub links: Links,
     /// The session whose stanza is being handled is not read further.
@@ -82,6 +91,9 @@ pub struct Desk {
 impl Desk {
     /// A desk without connections.
     pub fn new(mesh: Mesh<Mail, Note>, settings: Rc<Arc<Settings>>) -> Self {
+        let hosts = &settings.hosts;
+        let traffic = vec![Traffic::default(); Peers::classes(hosts)];
+        let happened = vec![[0; Happening::COUNT]; hosts.as_slice().len() + 1];
         Self {
             slab: Slab::new(mesh.me(), mesh.shards()),
             mesh,
@@ -90,7 +102,10 @@ impl Desk {
             dirty: Vec::new(),
             ends: Vec::new(),
             pool: Pool::default(),
-            delivered: [0; 3],
+            traffic,
+            happened,
+            writing: 0,
+            reading: 0,
             links: Links::default(),
             pausing: false,
             resumed: Vec::new(),
@@ -114,8 +129,20 @@ impl Desk {
 }
 
 impl Outbox for Desk {
-    fn delivered(&mut self, kind: Type) {
-        self.delivered[kind.number()] += 1;
+    fn delivered(&mut self, kind: Type, bytes: usize) {
+        if let Some(traffic) = self.traffic.get_mut(usize::from(self.writing)) {
+            traffic.sent.note(kind.number(), kind.is_error(), bytes);
+        }
+    }
+
+    fn dispatched(&mut self, local: &str, kind: Type, bytes: usize) {
+        let hosts = &self.settings.hosts;
+        self.writing = Peers::Servers.class(hosts, hosts.position(local));
+        self.delivered(kind, bytes);
+    }
+
+    fn happened(&mut self, what: Happening, host: &str) {
+        self.note_happened(what, host);
     }
 
     fn output(&mut self, key: Key, bytes: usize) -> Option<&mut Vec<u8>> {
@@ -140,6 +167,7 @@ impl Outbox for Desk {
             connection.dirty = true;
             self.dirty.push(key);
         }
+        self.writing = connection.class;
         Some(&mut connection.out)
     }
 

@@ -405,7 +405,8 @@ impl Shard {
         match connection.stage {
             Stage::Ending => self.cut(ring, key, EndReason::Timeout),
             Stage::Proxy(_) => {
-                self.proxy_failures[BadHeader::Missing.index()] += 1;
+                let place = self.cells.place(connection.listener);
+                place.proxy_failures[BadHeader::Missing.index()] += 1;
                 self.log_proxy_failure(key, BadHeader::Missing);
                 self.close(ring, key, EndReason::BadProxyHeader);
             }

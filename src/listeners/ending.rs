@@ -7,6 +7,8 @@ use crate::listeners::connection::PeerKind;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Stage;
 use crate::listeners::shard::Shard;
+use crate::metrics::ENDS_MAX;
+use crate::modules::happening::Happening;
 use crate::modules::presence;
 use crate::net::ring::Ring;
 use crate::proto::s2s::header;
@@ -48,6 +50,8 @@ pub enum EndReason {
     /// A step of the negotiation took too long.
     Timeout,
 }
+
+const _: () = assert!(EndReason::ALL.len() <= ENDS_MAX);
 
 impl EndReason {
     /// All of them, in the order of their numbers.
@@ -150,8 +154,13 @@ impl Shard {
             handshake.open_for_error(host, &id, &general.language, &mut connection.out);
         }
         error.write(&mut connection.out);
-        if let Some(count) = self.cells.stream_errors.get_mut(error.condition as usize) {
+        let (number, class) = (connection.listener, connection.class);
+        let place = self.cells.place(number);
+        if let Some(count) = place.stream_errors.get_mut(error.condition as usize) {
             *count += 1;
+        }
+        if let Some(traffic) = self.desk.traffic.get_mut(usize::from(class)) {
+            traffic.sent.stream_errors += 1;
         }
         self.finish(ring, key, reason, false);
     }
@@ -235,7 +244,8 @@ impl Shard {
         };
         let bare = session.jid.bare().to_owned();
         if let Some(ended) = self.sessions.unbind(&bare, key) {
-            self.cells.logouts += 1;
+            let host = session.jid.domain();
+            self.desk.note_happened(Happening::Logout, host);
             let mut scene = self.scene();
             presence::ended(&mut scene, session.jid.as_str(), &bare, &ended);
         }
@@ -281,7 +291,13 @@ impl Shard {
             return;
         }
         connection.ended = true;
-        self.ends[reason as usize] += 1;
+        let place = self.cells.place(connection.listener);
+        place.ends[reason as usize] += 1;
+        // Who goes before the first byte, as probes do, has not tried.
+        let handshaking = connection.tls.as_ref().is_some_and(|tls| !tls.established);
+        if reason == EndReason::TlsFailed || (handshaking && reason == EndReason::Timeout) {
+            place.handshakes_failed += 1;
+        }
         let reason = reason.label();
         log_of!(debug, self.settings, connection, reason, "connection ended");
     }

@@ -45,3 +45,4 @@ pub mod settings;
 pub mod shard;
 pub mod slab;
 pub mod status;
+pub mod traffic;

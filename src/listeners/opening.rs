@@ -18,6 +18,8 @@ use crate::listeners::mail::Moved;
 use crate::listeners::questions::Question;
 use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
+use crate::listeners::traffic::Peers;
+use crate::modules::happening::Happening;
 use crate::modules::line;
 use crate::modules::presence;
 use crate::modules::roster_change;
@@ -332,7 +334,12 @@ impl Shard {
         for replaced in self.sessions.bind(user.bare(), &prepared, key, most) {
             self.make_room(user, &replaced);
         }
-        self.cells.logins += 1;
+        self.desk.note_happened(Happening::Login, user.domain());
+        let hosts = &settings.hosts;
+        let class = Peers::Clients.class(hosts, hosts.position(user.domain()));
+        if let Some(connection) = self.desk.slab.get_mut(key) {
+            connection.class = class;
+        }
         self.shape(key, config.rate(&listener.shaper, user.domain(), who));
         Ok(full)
     }

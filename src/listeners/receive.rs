@@ -109,7 +109,7 @@ impl Shard {
                 let mut handled = Ok(());
                 if let Some(connection) = self.desk.slab.get_mut(key) {
                     connection.active_ms = now_ms;
-                    self.cells.bytes_in += length as u64;
+                    self.cells.place(connection.listener).bytes_in += length as u64;
                     let bytes = buffers.bytes(&buffer, length);
                     let arrived = AssertUnwindSafe(|| self.arrived(ring, key, bytes));
                     handled = catch_unwind(arrived);
@@ -163,7 +163,8 @@ impl Shard {
             return self.cut(ring, key, EndReason::PeerClosed);
         }
         if matches!(connection.stage, Stage::Proxy(_)) {
-            self.proxy_failures[BadHeader::Missing.index()] += 1;
+            let place = self.cells.place(connection.listener);
+            place.proxy_failures[BadHeader::Missing.index()] += 1;
         }
         let reason = match connection.stage {
             Stage::Proxy(_) => EndReason::BadProxyHeader,
@@ -227,10 +228,14 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        let (class, way) = (connection.class, connection.way());
         let Some(tls) = &mut connection.tls else {
             if connection.starttls_due {
                 // In clear behind `<starttls/>`: it must not be taken for what is secured.
                 return;
+            }
+            if let Some(way) = way {
+                self.desk.note_bytes_in(class, way, bytes.len());
             }
             return self.feed(ring, key, bytes);
         };
@@ -249,6 +254,9 @@ impl Shard {
                 self.fail_tls(ring, key);
             }
             Ok(progress) => {
+                if let Some(way) = way {
+                    self.desk.note_bytes_in(class, way, plain.len());
+                }
                 self.handshake_progress(ring, key, progress.handshaking);
                 // Early data can be a replay: it waits for the handshake, then it is judged.
                 self.feed(ring, key, &plain);

@@ -14,11 +14,14 @@ use crate::listeners::mail::Note;
 use crate::listeners::mail::Waiting;
 use crate::listeners::shard::Shard;
 use crate::modules::answer;
+use crate::modules::happening::Happening;
 use crate::modules::pipeline::Outbox;
 use crate::modules::register;
 use crate::modules::register::Ask;
 use crate::modules::register::Refusal;
 use crate::net::ring::Ring;
+use crate::proto::stanza::IqType;
+use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::store::Request;
@@ -62,9 +65,11 @@ impl Shard {
             }
             Ok(None) => {
                 let form = register::instructions(None);
-                if let Some(out) = self.desk.output(key, form.len() + reply::ERROR_BYTES) {
+                let room = form.len() + reply::ERROR_BYTES;
+                let kind = Type::Iq(IqType::Result);
+                self.desk.hand(key, kind, room, |out| {
                     answer::result((None, "", Some(&id)), &form, out);
-                }
+                });
             }
             Err(why) => self.refuse_registration(key, (None, "", &id), why),
         }
@@ -119,9 +124,10 @@ impl Shard {
         (from, to, id): (Option<&str>, &str, &str),
         why: Refusal,
     ) {
-        if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+        let kind = Type::Iq(IqType::Error);
+        self.desk.hand(key, kind, reply::ERROR_BYTES, |out| {
             reply::error_parts("iq", from, to, Some(id), why, out);
-        }
+        });
     }
 
     /// Hashes the password where there is one, then asks the store.
@@ -213,9 +219,10 @@ impl Shard {
                 self.refuse_registration(key, (from, &to, &waiting.id), (condition, ""));
             }
             None => {
-                if let Some(out) = self.desk.output(key, reply::ERROR_BYTES) {
+                let kind = Type::Iq(IqType::Result);
+                self.desk.hand(key, kind, reply::ERROR_BYTES, |out| {
                     answer::result((from, &to, Some(&waiting.id)), &[], out);
-                }
+                });
             }
         }
         match (condition, &waiting.ask, waiting.address) {
@@ -225,6 +232,7 @@ impl Shard {
                 }
             }
             (None, Ask::Create(id, _), Some(address)) => {
+                self.desk.note_happened(Happening::Registered, id.host());
                 let settings = Rc::clone(&self.settings);
                 let modules = settings.config.modules_of(id.host());
                 if let Some(rules) = &modules.mod_register {

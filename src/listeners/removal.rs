@@ -9,6 +9,8 @@ use crate::listeners::mail::Note;
 use crate::listeners::shard::Shard;
 use crate::listeners::status::Answer;
 use crate::listeners::status::Reply;
+use crate::modules::happening::Happening;
+use crate::modules::pipeline::domain_of;
 use crate::modules::roster;
 use crate::modules::roster_change;
 use crate::net::ring::Ring;
@@ -89,6 +91,8 @@ impl Shard {
         bare: &str,
         roster: &[Thing],
     ) -> (usize, usize) {
+        let host = domain_of(bare);
+        self.desk.note_happened(Happening::Unregistered, host);
         let hash = self.sessions.hash(bare);
         let user = self.sessions.user(hash, bare);
         let sessions = user.into_iter().flat_map(|user| user.sessions());

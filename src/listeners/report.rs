@@ -4,6 +4,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::listeners::ending::EndReason;
 use crate::listeners::removal::Removal;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::settings::Settings;
@@ -11,6 +12,8 @@ use crate::listeners::status::Answer;
 use crate::listeners::status::SessionStatus;
 use crate::listeners::status::ShardStatus;
 use crate::metrics::Histogram;
+use crate::modules::happening::Happening;
+use crate::proto::proxy::BadHeader;
 
 /// What one shard alone does not know.
 #[derive(Clone, Debug)]
@@ -38,13 +41,9 @@ pub fn statuses(answers: Vec<Answer>) -> Vec<ShardStatus> {
     statuses
 }
 
-fn counts(counts: &[(&'static str, u64)]) -> Value {
-    let pairs = counts.iter();
-    Value::Object(
-        pairs
-            .map(|(label, count)| ((*label).to_owned(), json!(count)))
-            .collect(),
-    )
+fn counts(counts: impl Iterator<Item = (&'static str, u64)>) -> Value {
+    let members = counts.map(|(label, count)| (label.to_owned(), json!(count)));
+    Value::Object(members.collect())
 }
 
 /// `meerkat status --json`.
@@ -103,22 +102,25 @@ fn stream(stream: &StreamStatus) -> Value {
 
 fn shard(status: &ShardStatus) -> Value {
     let cells = &status.cells;
+    let everywhere = cells.everywhere();
+    let ends = EndReason::ALL.map(|reason| (reason.label(), everywhere.ends[reason as usize]));
+    let bad = BadHeader::ALL.map(|kind| (kind.label(), everywhere.proxy_failures[kind.index()]));
     json!({
         "shard": status.shard,
         "connections": status.connections,
         "accepted": status.tallies.iter().map(|tally| tally.accepted).sum::<u64>(),
         "sessions": status.sessions,
         "stanzas": status.stanzas(),
-        "stanzas_out": cells.stanzas_out.iter().sum::<u64>(),
+        "stanzas_out": status.stanzas_sent(),
         "messages": cells.stanzas_in[1],
-        "bytes_in": cells.bytes_in,
-        "bytes_out": cells.bytes_out,
-        "logins": cells.logins,
+        "bytes_in": everywhere.bytes_in,
+        "bytes_out": everywhere.bytes_out,
+        "logins": status.happened(Happening::Login),
         "waiting": status.waiting,
         "hibernated": status.hibernated,
         "partial_bytes": status.partial_bytes,
-        "proxy_failures": counts(&status.proxy_failures),
-        "ends": counts(&status.ends),
+        "proxy_failures": counts(bad.into_iter()),
+        "ends": counts(ends.into_iter()),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
 use crate::listeners::s2s::both_ways::written_scope;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Way;
 use crate::modules::offline;
 use crate::net::ring::Ring;
 use crate::net::tls::record;
@@ -48,6 +49,12 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        if let Some(way) = connection.way()
+            && let Some(traffic) = self.desk.traffic.get_mut(usize::from(connection.class))
+            && connection.tls.as_ref().is_none_or(|tls| tls.established)
+        {
+            traffic.bytes_out[way as usize] += connection.out.len() as u64;
+        }
         let buffer = match &mut connection.tls {
             None => std::mem::take(&mut connection.out),
             Some(tls) => {
@@ -88,7 +95,11 @@ impl Shard {
             let written = std::mem::take(&mut connection.out);
             match connection.carrier.as_deref_mut() {
                 Some(Carrier::WebSocket(socket)) => {
-                    socket.frame(&mut scanner, &written, &mut framed);
+                    let bytes = socket.frame(&mut scanner, &written, &mut framed);
+                    if let Some(traffic) = self.desk.traffic.get_mut(usize::from(connection.class))
+                    {
+                        traffic.bytes_out[Way::WebSocket as usize] += bytes as u64;
+                    }
                 }
                 Some(Carrier::Bosh(_)) | None => framed.extend_from_slice(&written),
             }
@@ -114,7 +125,7 @@ impl Shard {
         };
         let sent = match result {
             Ok(sent) => {
-                self.cells.bytes_out += sent as u64;
+                self.cells.place(connection.listener).bytes_out += sent as u64;
                 from + sent
             }
             Err(error) => {

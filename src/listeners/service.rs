@@ -27,6 +27,7 @@ use crate::proto::service::Handshake;
 use crate::proto::service::Order;
 use crate::proto::stanza::NoStanza;
 use crate::proto::stanza::Stanza;
+use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply;
 use crate::proto::stream::error::StreamCondition;
@@ -85,6 +86,8 @@ impl Shard {
                 at
             }
             Order::End(error) => {
+                let refused = error.condition == StreamCondition::NotAuthorized;
+                self.cells.components_refused += u64::from(refused);
                 self.end_with(ring, key, EndReason::StreamError, error);
                 input.len()
             }
@@ -321,6 +324,7 @@ impl Shard {
         };
         let scope = connection.scope.clone();
         let number = connection.listener;
+        self.desk.reading = connection.class;
         let settings = Rc::clone(&self.settings);
         let limits = &settings.listener(number).limits;
         let mut at = 0;
@@ -386,14 +390,15 @@ impl Shard {
                             let is_presence = head.name.local.of(bytes) == b"presence";
                             let element = if is_presence { "presence" } else { "iq" };
                             let kind = attribute(b"type");
-                            if !matches!(kind.as_deref(), Some("error" | "result"))
-                                && let Some(out) = self.desk.output(key, reply::ERROR_BYTES)
-                            {
+                            if !matches!(kind.as_deref(), Some("error" | "result")) {
                                 let (id, to) = (attribute(b"id"), attribute(b"to"));
                                 let why = (StanzaCondition::BadRequest, "");
                                 let (to, id) = (to.as_deref(), id.as_deref());
                                 let back = reply::attribute(&from);
-                                reply::error_parts(element, to, &back, id, why, out);
+                                let kind = Type::error_of(element);
+                                self.desk.hand(key, kind, reply::ERROR_BYTES, |out| {
+                                    reply::error_parts(element, to, &back, id, why, out);
+                                });
                             }
                         }
                     }
@@ -412,7 +417,7 @@ impl Shard {
         from: &str,
     ) -> Result<(), StreamError> {
         let invalid = || StreamError::new(StreamCondition::InvalidFrom);
-        self.cells.stanzas_in[stanza.kind.number()] += 1;
+        self.note_received(self.desk.reading, stanza);
         let parts = crate::jid::parse(from).map_err(|_| invalid())?;
         if !self.speaks_for(key, peer, &parts.domain) {
             return Err(invalid());

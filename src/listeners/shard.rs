@@ -12,7 +12,6 @@ use crate::base::key::Key;
 use crate::base::timer_wheel::TimerWheel;
 use crate::listeners::desk::Desk;
 use crate::listeners::drain::Drain;
-use crate::listeners::ending::EndReason;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
@@ -97,8 +96,6 @@ pub struct Shard {
     pub plain: Vec<u8>,
     /// Bytes of partial elements held.
     pub partial_bytes: usize,
-    /// Ended connections by reason.
-    pub ends: [u64; EndReason::ALL.len()],
     /// Where the next connection goes that is spread over the shards.
     pub spread_next: usize,
     /// The time by which the shard stops; 0 while it serves.
@@ -131,8 +128,6 @@ pub struct Shard {
     pub scarce_logged_ms: u64,
     /// Connections that wait to be moved to another shard.
     pub movers: Vec<(Key, Errand)>,
-    /// PROXY headers refused, by kind.
-    pub proxy_failures: [u64; 6],
     /// Another shard is so far behind that nothing more is read for it.
     pub congested: bool,
     /// Reads that wait because another shard is too far behind.
@@ -180,7 +175,6 @@ impl Shard {
             wheel: TimerWheel::new(0),
             plain: Vec::new(),
             partial_bytes: 0,
-            ends: [0; EndReason::ALL.len()],
             spread_next: 0,
             stop_by_ms: 0,
             drain: None,
@@ -197,7 +191,6 @@ impl Shard {
             backlog: VecDeque::new(),
             scarce_logged_ms: 0,
             movers: Vec::new(),
-            proxy_failures: [0; 6],
             congested: false,
             cut_in_flight: Vec::new(),
             stashed: Vec::new(),

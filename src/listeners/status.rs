@@ -12,6 +12,8 @@ use crate::listeners::removal::Removal;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::shard::Shard;
 use crate::metrics::Cells;
+use crate::metrics::traffic::Traffic;
+use crate::modules::happening::Happening;
 use crate::net::accept::Tally;
 use crate::net::ring::Ring;
 use crate::proto::stream::error::StreamCondition;
@@ -79,20 +81,22 @@ pub struct ShardStatus {
     pub certificate_days: Vec<Option<i64>>,
     /// Names of components whose connections are here.
     pub components: Vec<String>,
-    /// Ended connections by reason.
-    pub ends: Vec<(&'static str, u64)>,
     /// Streams with other servers.
     pub s2s: Vec<StreamStatus>,
-    /// PROXY headers refused, by kind.
-    pub proxy_failures: Vec<(&'static str, u64)>,
     /// Bytes held by partial elements.
     pub partial_bytes: usize,
     /// Batches and notes that wait for this shard.
     pub waiting: usize,
     /// Connections that hold no memory but their own; an estimate where there are many.
     pub hibernated: usize,
+    /// Those of the connections that have no socket.
+    pub socketless: usize,
     /// What it has counted.
     pub cells: Cells,
+    /// What went in and out, by class (`listeners::traffic`).
+    pub traffic: Vec<Traffic>,
+    /// What happened to users, by host; first where the host is not known.
+    pub happened: Vec<[u64; Happening::COUNT]>,
 }
 
 /// One session.
@@ -124,6 +128,20 @@ impl ShardStatus {
     /// Stanzas received since the start.
     pub fn stanzas(&self) -> u64 {
         self.cells.stanzas_in.iter().sum()
+    }
+
+    /// Stanzas handed to others since the start.
+    pub fn stanzas_sent(&self) -> u64 {
+        let sent = self.traffic.iter().flat_map(|traffic| traffic.sent.stanzas);
+        sent.sum()
+    }
+
+    /// How often something happened, over all hosts.
+    pub fn happened(&self, what: Happening) -> u64 {
+        self.happened
+            .iter()
+            .map(|counts| counts[what as usize])
+            .sum()
     }
 }
 
@@ -158,8 +176,6 @@ impl Shard {
                 *count += *open as usize;
             }
         }
-        let mut cells = self.cells.clone();
-        cells.stanzas_out = self.desk.delivered;
         ShardStatus {
             shard: self.number(),
             connections: self.desk.slab.len(),
@@ -173,19 +189,14 @@ impl Shard {
                 .map(|tls| Some(tls.as_ref()?.days_left_at(self.facts.unix_seconds)))
                 .collect(),
             components: self.components(),
-            ends: EndReason::ALL
-                .iter()
-                .map(|reason| (reason.label(), self.ends[*reason as usize]))
-                .collect(),
             s2s: self.federation_status(),
-            proxy_failures: crate::proto::proxy::BadHeader::ALL
-                .iter()
-                .map(|kind| (kind.label(), self.proxy_failures[kind.index()]))
-                .collect(),
             partial_bytes: self.partial_bytes,
             waiting: self.desk.mesh.waiting(),
             hibernated: self.hibernated(),
-            cells,
+            socketless: self.http.bosh.sessions_here(),
+            cells: self.cells.clone(),
+            traffic: self.desk.traffic.clone(),
+            happened: self.desk.happened.clone(),
         }
     }
 

@@ -5,12 +5,14 @@ use std::fmt::Write;
 
 use super::BOUNDS_US;
 use super::Histogram;
+use super::traffic::SIZE_BOUNDS;
+use super::traffic::Sizes;
 
 /// Writes metrics, one family after the other.
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
-    family: &'static str,
+    family: String,
 }
 
 /// What kind of metric a family is.
@@ -24,7 +26,7 @@ pub enum Kind {
 
 impl Exposition {
     /// Begins a family.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -32,8 +34,8 @@ impl Exposition {
         self.begin(name, kind, help);
     }
 
-    fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.family = name;
+    fn begin(&mut self, name: &str, kind: &str, help: &str) {
+        name.clone_into(&mut self.family);
         // Writing to a string does not fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -44,7 +46,7 @@ impl Exposition {
     }
 
     fn sample(&mut self, suffix: &str, labels: &[(&str, &dyn Display)], value: impl Display) {
-        self.text.push_str(self.family);
+        self.text.push_str(&self.family);
         self.text.push_str(suffix);
         for (at, (name, label)) in labels.iter().enumerate() {
             self.text.push(if at == 0 { '{' } else { ',' });
@@ -62,7 +64,7 @@ impl Exposition {
     /// A family that is a histogram, in seconds; one for each set of labels.
     pub fn histograms<'a>(
         &mut self,
-        name: &'static str,
+        name: &str,
         help: &str,
         each: impl IntoIterator<Item = (&'a str, &'a dyn Display, &'a Histogram)>,
     ) {
@@ -79,6 +81,29 @@ impl Exposition {
             self.sample("_sum", &[(label, value)], histogram.sum_us as f64 / 1e6);
             self.sample("_count", &[(label, value)], count);
         }
+    }
+
+    /// Begins a family that is a histogram.
+    pub fn histogram(&mut self, name: &str, help: &str) {
+        self.begin(name, "histogram", help);
+    }
+
+    /// How large things were; `sum` is all of them together, in bytes.
+    pub fn sizes(&mut self, labels: &[(&str, &dyn Display)], sizes: &Sizes, sum: u64) {
+        let bounds: [u64; SIZE_BOUNDS] = std::array::from_fn(|place| 1 << place);
+        let mut all: Vec<(&str, &dyn Display)> = labels.to_vec();
+        let mut count = 0;
+        for (bound, in_it) in bounds.iter().zip(&sizes.buckets) {
+            count += in_it;
+            all.push(("le", bound));
+            self.sample("_bucket", &all, count);
+            all.pop();
+        }
+        let count: u64 = sizes.buckets.iter().sum();
+        all.push(("le", &"+Inf"));
+        self.sample("_bucket", &all, count);
+        self.sample("_sum", labels, sum);
+        self.sample("_count", labels, count);
     }
 
     /// The text.
@@ -115,7 +140,18 @@ mod tests {
             "Times.",
             [("core", &0 as &dyn Display, &histogram)],
         );
+        let mut sizes = Sizes::default();
+        sizes.observe(3);
+        text.histogram("s_bytes", "Sizes.");
+        text.sizes(&[("x", &1)], &sizes, 3);
         let text = text.finish();
+        let (text, sized) = text.split_at(text.find("# HELP s_bytes").expect("it is there"));
+        assert!(sized.contains("s_bytes_bucket{x=\"1\",le=\"2\"} 0\n"));
+        assert!(sized.contains("s_bytes_bucket{x=\"1\",le=\"4\"} 1\n"));
+        assert!(sized.contains("s_bytes_bucket{x=\"1\",le=\"1073741824\"} 1\n"));
+        assert!(
+            sized.ends_with("le=\"+Inf\"} 1\ns_bytes_sum{x=\"1\"} 3\ns_bytes_count{x=\"1\"} 1\n")
+        );
         assert!(text.starts_with(
             "# HELP a_total Some.\n# TYPE a_total counter\na_total 1\n\
              a_total{x=\"a\\\"b\\\\c\\n\",y=\"2\"} 3\n"

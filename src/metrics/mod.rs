@@ -7,6 +7,7 @@
 //! Nothing here knows XMPP: what an index means is said by who counts.
 
 pub mod exposition;
+pub mod traffic;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -83,40 +84,100 @@ pub const STREAM_ERRORS_MAX: usize = 32;
 
 /// Kinds of refusals by the limits of an address.
 pub const REFUSALS: usize = 3;
+/// Places for the reasons why connections end.
+pub const ENDS_MAX: usize = 16;
+/// Places for what is wrong with PROXY headers.
+pub const PROXY_FAILURES_MAX: usize = 8;
 
-/// The counters of one shard. Lives on: one shard; copies of it wherever somebody asks.
+/// What is counted by listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cells {
-    /// Stanzas that clients sent: iq, message, presence.
-    pub stanzas_in: [u64; 3],
-    /// Stanzas handed to clients: iq, message, presence.
-    pub stanzas_out: [u64; 3],
+pub struct Place {
     /// Bytes received, as they came over the wire.
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
     /// TLS handshakes completed.
     pub handshakes: u64,
-    /// Logins refused.
-    pub logins_failed: u64,
+    /// TLS handshakes that were not.
+    pub handshakes_failed: u64,
+    /// Clients refused by the limits of their address, by number of the refusal.
+    pub refusals: [u64; REFUSALS],
+    /// Stream errors sent, by number of the condition.
+    pub stream_errors: [u64; STREAM_ERRORS_MAX],
+    /// Connections that ended, by number of the reason.
+    pub ends: [u64; ENDS_MAX],
+    /// PROXY headers refused, by number of what is wrong.
+    pub proxy_failures: [u64; PROXY_FAILURES_MAX],
+}
+
+impl Place {
+    /// Adds another one.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.handshakes += other.handshakes;
+        self.handshakes_failed += other.handshakes_failed;
+        let arrays: [(&mut [u64], &[u64]); 4] = [
+            (&mut self.refusals, &other.refusals),
+            (&mut self.stream_errors, &other.stream_errors),
+            (&mut self.ends, &other.ends),
+            (&mut self.proxy_failures, &other.proxy_failures),
+        ];
+        for (own, others) in arrays {
+            for (own, others) in own.iter_mut().zip(others) {
+                *own += others;
+            }
+        }
+    }
+}
+
+/// The counters of one shard. Lives on: one shard; copies of it wherever somebody asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cells {
+    /// Stanzas that came in: iq, message, presence.
+    pub stanzas_in: [u64; 3],
+    /// By number of the listener.
+    pub places: Vec<Place>,
+    /// Bytes of BOSH requests.
+    pub bosh_in: u64,
+    /// Bytes of their answers.
+    pub bosh_out: u64,
+    /// Servers that did not prove who they are, to us or to which we did not.
+    pub servers_refused: u64,
+    /// Components whose handshake was wrong.
+    pub components_refused: u64,
     /// Passwords that were known to be right, and needed no computation.
     pub passwords_remembered: u64,
     /// Passwords that were computed although right ones are remembered.
     pub passwords_computed: u64,
-    /// Sessions opened.
-    pub logins: u64,
-    /// Sessions ended.
-    pub logouts: u64,
-    /// Stream errors sent, by number of the condition.
-    pub stream_errors: [u64; STREAM_ERRORS_MAX],
     /// From the read that brought a stanza to the end of the turn's writes.
     pub turn: Histogram,
     /// HTTP requests answered.
     pub requests: u64,
     /// Connections that this shard took up.
     pub accepts: u64,
-    /// Clients refused by the limits of their address, by number of the refusal.
-    pub refusals: [u64; REFUSALS],
+}
+
+impl Cells {
+    /// What is counted of a listener, by its number, of which there are few.
+    pub fn place(&mut self, number: u16) -> &mut Place {
+        let number = usize::from(number);
+        if number >= self.places.len() {
+            self.places.resize(number + 1, Place::default());
+        }
+        self.places
+            .get_mut(number)
+            .expect("the vector has just been made long enough")
+    }
+
+    /// All listeners together.
+    pub fn everywhere(&self) -> Place {
+        let mut sum = Place::default();
+        for place in &self.places {
+            sum.add(place);
+        }
+        sum
+    }
 }
 
 #[cfg(test)]

@@ -266,7 +266,8 @@ fn give_answer<O: Outbox>(
     match answer {
         Some(Answer::Result(content)) => {
             let room = content.len() + reply::ERROR_BYTES + sender.stamp.len();
-            answer_to(scene, sender, stanza, room, |out| {
+            let kind = Type::Iq(IqType::Result);
+            answer_to(scene, sender, stanza, kind, room, |out| {
                 let addresses = (from.as_deref(), sender.stamp, id.as_deref());
                 result(addresses, &content, out);
             });
@@ -275,7 +276,8 @@ fn give_answer<O: Outbox>(
             let to = sender.stamp;
             let why = (condition, text);
             let room = reply::ERROR_BYTES + to.len() + text.len();
-            answer_to(scene, sender, stanza, room, |out| {
+            let kind = stanza.kind.answer();
+            answer_to(scene, sender, stanza, kind, room, |out| {
                 reply::error_parts("iq", from.as_deref(), to, id.as_deref(), why, out);
             });
         }
@@ -388,17 +390,15 @@ pub fn reply_to<O: Outbox>(
         Err(why) => reply::error_parts("iq", from, &to, id, why, out),
     };
     let room = reply::ERROR_BYTES + to.len() + outcome.map_or(0, <[u8]>::len);
+    let kind = Type::Iq(match outcome {
+        Ok(_) => IqType::Result,
+        Err(_) => IqType::Error,
+    });
     match waiting.connection {
         Some(connection) => {
-            if let Some(out) = scene.outbox.output(connection, room) {
-                write(out);
-            }
+            scene.outbox.hand(connection, kind, room, write);
         }
         None => {
-            let kind = Type::Iq(match outcome {
-                Ok(_) => IqType::Result,
-                Err(_) => IqType::Error,
-            });
             let ours = waiting.target.as_deref().unwrap_or_default();
             bounce::send_sized(scene, (ours, &waiting.from), kind, room, write);
         }

@@ -276,10 +276,11 @@ fn push<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, change: &Change) {
             session.order()
         );
         let room = head.len() + command.len();
-        if let Some(out) = scene.outbox.output(session.connection, room) {
+        let kind = Type::Iq(IqType::Set);
+        scene.outbox.hand(session.connection, kind, room, |out| {
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(&command);
-        }
+        });
     }
 }
 
@@ -380,7 +381,8 @@ pub fn refuse<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: 
     let room = 2 * reply::ERROR_BYTES + sender.stamp.len() + ITEM_BYTES;
     let (from, id) = (stanza.attribute(b"to"), stanza.attribute(b"id"));
     let element = stanza.kind.element();
-    if let Some(out) = scene.outbox.output(sender.connection, room) {
+    let kind = stanza.kind.answer();
+    scene.outbox.hand(sender.connection, kind, room, |out| {
         reply::open(
             element,
             "error",
@@ -396,7 +398,7 @@ pub fn refuse<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: 
             ns::BLOCKING_ERRORS
         );
         out.extend_from_slice(error.as_bytes());
-    }
+    });
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
+use crate::proto::stanza::MessageType;
 use crate::proto::stanza::Stanza;
+use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
 use crate::proto::stanza::relay::relay;
@@ -184,6 +186,7 @@ fn copy<O: Outbox>(
     let mut wrapped = Vec::with_capacity(bytes.len() + WRAPPING_BYTES);
     wrap(&message, direction, &mut wrapped);
     let bare = attribute(user.bare());
+    let kind = Type::Message(MessageType::Chat);
     for session in user.sessions().iter().filter(|session| wants(session)) {
         // Who sent to another resource of its own knows.
         let full = format!("{}/{}", user.bare(), session.resource);
@@ -194,7 +197,7 @@ fn copy<O: Outbox>(
         if room > outbox.largest(session.connection) {
             continue;
         }
-        if let Some(out) = outbox.output(session.connection, room) {
+        outbox.hand(session.connection, kind, room, |out| {
             out.extend_from_slice(b"<message from='");
             out.extend_from_slice(bare.as_bytes());
             out.extend_from_slice(b"' to='");
@@ -206,7 +209,7 @@ fn copy<O: Outbox>(
             out.extend_from_slice(b"'>");
             out.extend_from_slice(&wrapped);
             out.extend_from_slice(b"</message>");
-        }
+        });
     }
 }
 

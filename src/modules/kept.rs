@@ -194,16 +194,17 @@ fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
     // One that is under way does not have it yet.
     flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
     let host = bare.split_once('@').map_or("", |(_, host)| host);
+    let kind = Type::Message(MessageType::Chat);
     let mut bytes = 0;
     while bytes < WRITE_BYTES_MAX
         && let Some(row) = flush.rows.pop_front()
     {
         let room = row.stanza.len() + STAMP_BYTES + bare.len();
         // Where there is no room the connection is about to end, and the rest stays kept.
-        let Some(out) = scene.outbox.output(connection, room) else {
+        let write = |out: &mut Vec<u8>| stamped(&row, bare, host, out);
+        if !scene.outbox.hand(connection, kind, room, write) {
             break;
-        };
-        stamped(&row, bare, host, out);
+        }
         bytes += room;
         flush.written = row.number;
     }

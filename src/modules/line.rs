@@ -78,11 +78,12 @@ fn refuse<O: Outbox>(
     why: (StanzaCondition, &str),
 ) {
     let room = reply::ERROR_BYTES + own.from.len() + why.1.len();
-    if let Some(out) = scene.outbox.output(own.connection, room) {
+    let kind = Type::error_of(element);
+    scene.outbox.hand(own.connection, kind, room, |out| {
         let (from, to) = (own.target.as_deref(), reply::attribute(&own.from));
         let id = (!own.id.is_empty()).then_some(&*own.id);
         reply::error_parts(element, from, &to, id, why, out);
-    }
+    });
 }
 
 /// Somebody says something about a subscription to the user `bare`, or asks how the user is.

@@ -13,6 +13,7 @@ pub mod caps;
 pub mod carbons;
 pub mod contact;
 pub mod disco;
+pub mod happening;
 pub mod kept;
 pub mod last;
 pub mod line;

@@ -14,6 +14,7 @@ use crate::modules::blocking;
 use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::happening::Happening;
 use crate::modules::kept;
 use crate::modules::last;
 use crate::modules::line;
@@ -59,8 +60,29 @@ pub trait Outbox {
     fn resume(&mut self, _connection: Key) {}
     /// A session had to make room or is removed: its connection ends with `conflict`.
     fn replace(&mut self, connection: Key);
-    /// A stanza of this kind was written to an output: for whoever counts.
-    fn delivered(&mut self, _kind: Type) {}
+    /// Writes one stanza of about `room` bytes to a connection; false where it takes none.
+    fn hand(
+        &mut self,
+        connection: Key,
+        kind: Type,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let Some(out) = self.output(connection, room) else {
+            return false;
+        };
+        let before = out.len();
+        write(out);
+        let bytes = out.len() - before;
+        self.delivered(kind, bytes);
+        true
+    }
+    /// A stanza was written to the output that was asked for last: for whoever counts.
+    fn delivered(&mut self, _kind: Type, _bytes: usize) {}
+    /// A stanza from the host `local` was written for another server.
+    fn dispatched(&mut self, _local: &str, _kind: Type, _bytes: usize) {}
+    /// Something that is counted happened to a user of this host.
+    fn happened(&mut self, _what: Happening, _host: &str) {}
     /// How many messages the rule of `[access]` lets be kept for this user.
     fn kept_most(&self, _rule: &str, _who: Who<'_>) -> u64 {
         0
@@ -158,7 +180,7 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     }
     let outcome = match destination {
         Destination::Host => return answer::host(scene, sender, stanza, &parts.domain),
-        Destination::Absent => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
+        Destination::Absent => nowhere(scene, sender),
         Destination::Remote { owner, hash } => {
             let remote = (owner, hash, &*parts.domain);
             to_server(scene, sender, stanza, remote, stamp)
@@ -186,6 +208,13 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         Outcome::Account => answer::account(scene, sender, stanza, &bare),
         Outcome::Bounce(condition) => refuse(scene, sender, stanza, condition),
     }
+}
+
+/// A domain that is kept for a component which is not here.
+fn nowhere<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) -> Outcome {
+    let host = domain_of(sender.bare);
+    scene.outbox.happened(Happening::NoRoute, host);
+    Outcome::Bounce(StanzaCondition::ServiceUnavailable)
 }
 
 /// To another server, by way of the shard that owns its domain.
@@ -314,7 +343,10 @@ fn take<O: Outbox>(
             remote,
         } => match scene.outbox.remote(hash, (local, remote), room) {
             Ok(out) => {
+                let before = out.len();
                 write(out);
+                let bytes = out.len() - before;
+                scene.outbox.dispatched(local, kind, bytes);
                 Outcome::Done
             }
             Err(_) if bounce::is_silent(kind) => Outcome::Done,
@@ -376,7 +408,7 @@ pub fn refuse<O: Outbox>(
         return;
     }
     let room = reply::ERROR_BYTES + sender.stamp.len();
-    answer_to(scene, sender, stanza, room, |out| {
+    answer_to(scene, sender, stanza, stanza.kind.answer(), room, |out| {
         reply::error(stanza, sender.stamp, condition, out);
     });
 }
@@ -386,14 +418,13 @@ pub fn answer_to<O: Outbox>(
     scene: &mut Scene<'_, O>,
     sender: &Sender<'_>,
     stanza: &Stanza<'_>,
+    kind: Type,
     room: usize,
     write: impl Fn(&mut Vec<u8>),
 ) {
     match sender.origin {
         Origin::Session | Origin::Peer => {
-            if let Some(out) = scene.outbox.output(sender.connection, room) {
-                write(out);
-            }
+            scene.outbox.hand(sender.connection, kind, room, write);
         }
         Origin::Server => {
             let from = stanza.attribute(b"to").unwrap_or_default();
@@ -428,14 +459,10 @@ fn hand_to_peer<O: Outbox>(
     if largest > 0 && room > largest {
         return Outcome::Bounce(StanzaCondition::PolicyViolation);
     }
-    match scene.outbox.output(connection, room) {
-        Some(out) => {
-            write(out);
-            scene.outbox.delivered(kind);
-            Outcome::Done
-        }
-        None if bounce::is_silent(kind) => Outcome::Done,
-        None => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
+    match scene.outbox.hand(connection, kind, room, write) {
+        true => Outcome::Done,
+        false if bounce::is_silent(kind) => Outcome::Done,
+        false => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
     }
 }
 
@@ -491,11 +518,9 @@ pub fn deliver_now<O: Outbox>(
         Delivery::NonNegative => &|session| session.priority.is_some_and(|p| p >= 0),
         Delivery::Available => &|session| session.priority.is_some(),
         Delivery::Account => return Outcome::Account,
-        Delivery::Offline => return offline::keep(scene, bare, kind, write),
+        Delivery::Offline => return not_here(scene, bare, kind, true, write),
         Delivery::Subscription => return about_subscription(scene, bare, kind, write),
-        Delivery::Bounce => {
-            return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
-        }
+        Delivery::Bounce => return not_here(scene, bare, kind, false, write),
         Delivery::Drop => return Outcome::Done,
     };
     let mut given = false;
@@ -517,7 +542,8 @@ pub fn deliver_now<O: Outbox>(
                 out.truncate(start);
                 return Outcome::Bounce(StanzaCondition::Forbidden);
             }
-            scene.outbox.delivered(kind);
+            let bytes = out.len() - start;
+            scene.outbox.delivered(kind, bytes);
             given = true;
         }
     }
@@ -538,6 +564,26 @@ fn outcome(kind: Type, given: bool, too_large: bool) -> Outcome {
         (false, false) if bounce::is_silent(kind) => Outcome::Done,
         (false, false) => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
     }
+}
+
+/// The recipient of a stanza is not here; some are kept.
+fn not_here<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    bare: &str,
+    kind: Type,
+    may_keep: bool,
+    write: &impl Fn(&mut Vec<u8>),
+) -> Outcome {
+    let outcome = if may_keep {
+        offline::keep(scene, bare, kind, write)
+    } else {
+        Outcome::Bounce(StanzaCondition::ServiceUnavailable)
+    };
+    if let (Type::Message(_), Outcome::Bounce(_)) = (kind, outcome) {
+        let host = domain_of(bare);
+        scene.outbox.happened(Happening::MessageBounced, host);
+    }
+    outcome
 }
 
 /// The server handles it on behalf of the account.

@@ -150,9 +150,9 @@ fn available_kind() -> Type {
 /// A session of the user `bare` gets a presence that has no `to` yet.
 fn give_presence<O: Outbox>(outbox: &mut O, session: &Session, presence: &[u8], bare: &str) {
     let room = presence.len() + NOTICE_BYTES + bare.len();
-    if let Some(out) = outbox.output(session.connection, room) {
+    outbox.hand(session.connection, available_kind(), room, |out| {
         addressed(presence, bare, out);
-    }
+    });
 }
 
 /// Appends a presence that we have stamped, with a `to`: behind `from`, which comes first.
@@ -296,9 +296,10 @@ fn refuse_presence<O: Outbox>(
     if stanza.kind.is_answer() {
         return;
     }
-    if let Some(out) = scene.outbox.output(sender.connection, room) {
+    let kind = stanza.kind.answer();
+    scene.outbox.hand(sender.connection, kind, room, |out| {
         reply::error(stanza, sender.stamp, condition, out);
-    }
+    });
 }
 
 /// Section 4.7.2.3: -128 to 127, 0 when absent. None for anything else.
@@ -403,9 +404,9 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
                 .filter(|session| session.priority.is_some())
             {
                 let room = NOTICE_BYTES + full.len() + bare.len();
-                if let Some(out) = scene.outbox.output(other.connection, room) {
-                    notice(&from, &to, out);
-                }
+                let kind = Type::Presence(PresenceType::Unavailable);
+                let write = |out: &mut Vec<u8>| notice(&from, &to, out);
+                scene.outbox.hand(other.connection, kind, room, write);
             }
         }
         let kind = Type::Presence(PresenceType::Unavailable);

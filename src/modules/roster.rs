@@ -11,8 +11,10 @@ use crate::modules::Module;
 use crate::modules::Route;
 use crate::modules::Scene;
 use crate::modules::To;
+use crate::modules::happening::Happening;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
+use crate::modules::pipeline::domain_of;
 use crate::modules::roster_change;
 use crate::modules::roster_change::After;
 use crate::proto::ns;
@@ -147,6 +149,8 @@ pub fn listed<O: Outbox>(
     {
         session.interested = true;
     }
+    let host = domain_of(sender.bare);
+    scene.outbox.happened(Happening::RosterRead, host);
     let Some(roster) = scene.sessions.roster(sender.bare) else {
         return Answer::Error(StanzaCondition::InternalServerError, "");
     };
@@ -229,6 +233,8 @@ pub fn set<O: Outbox>(
     };
     after.push(After::Push([].into()));
     after.push(After::Answer);
+    let host = domain_of(bare);
+    scene.outbox.happened(Happening::RosterChanged, host);
     roster_change::write(scene, bare, item, true, after, Some(own));
     Ok(())
 }

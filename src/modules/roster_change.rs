@@ -10,13 +10,17 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::happening::Happening;
 use crate::modules::line;
 use crate::modules::pipeline::Outbox;
+use crate::modules::pipeline::domain_of;
 use crate::modules::presence;
 use crate::modules::roster::tells_versions;
 use crate::modules::roster::write_item;
 use crate::modules::saved;
 use crate::proto::ns;
+use crate::proto::stanza::IqType;
+use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply::attribute;
@@ -302,10 +306,11 @@ fn to_sessions<O: Outbox>(
     let Some(user) = scene.sessions.user(hash, bare) else {
         return;
     };
+    let kind = Type::Presence(PresenceType::Subscribe);
     for session in user.sessions().iter().filter(|session| wanted(session)) {
-        if let Some(out) = scene.outbox.output(session.connection, stanza.len()) {
-            out.extend_from_slice(stanza);
-        }
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
+        let outbox = &mut *scene.outbox;
+        outbox.hand(session.connection, kind, stanza.len(), write);
     }
 }
 
@@ -344,9 +349,12 @@ fn push<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, query: &[u8]) {
             session.order()
         );
         let room = head.len() + query.len();
-        if let Some(out) = scene.outbox.output(session.connection, room) {
+        let kind = Type::Iq(IqType::Set);
+        scene.outbox.hand(session.connection, kind, room, |out| {
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(query);
-        }
+        });
+        let host = domain_of(bare);
+        scene.outbox.happened(Happening::RosterPushed, host);
     }
 }

@@ -6,8 +6,10 @@
 
 use crate::modules::Scene;
 use crate::modules::blocking;
+use crate::modules::happening::Happening;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
+use crate::modules::pipeline::domain_of;
 use crate::modules::presence;
 use crate::modules::roster;
 use crate::modules::roster_change;
@@ -136,7 +138,17 @@ pub fn react<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
     match verb {
         None => presence::probed(scene, bare, &from),
         Some(_) if jid == bare => {}
-        Some(verb) => change(scene, bare, jid, verb, stanza),
+        Some(verb) => {
+            let what = match verb {
+                Verb::Subscribed => Some(Happening::Subscribed),
+                Verb::Unsubscribed => Some(Happening::Unsubscribed),
+                Verb::Subscribe | Verb::Unsubscribe => None,
+            };
+            if let Some(what) = what {
+                scene.outbox.happened(what, domain_of(bare));
+            }
+            change(scene, bare, jid, verb, stanza);
+        }
     }
 }
 
@@ -218,10 +230,11 @@ pub fn remind<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) {
     let Some(roster) = scene.sessions.roster(sender.bare) else {
         return;
     };
+    let kind = Type::Presence(PresenceType::Subscribe);
     for item in roster.items().iter().filter(|item| item.state.wanted) {
-        if let Some(out) = scene.outbox.output(sender.connection, item.request.len()) {
-            out.extend_from_slice(&item.request);
-        }
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(&item.request);
+        let outbox = &mut *scene.outbox;
+        outbox.hand(sender.connection, kind, item.request.len(), write);
     }
 }
 

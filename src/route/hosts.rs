@@ -21,6 +21,11 @@ impl Hosts {
         self.names.iter().any(|name| &**name == domain)
     }
 
+    /// Its place among them.
+    pub fn position(&self, domain: &str) -> Option<usize> {
+        self.names.iter().position(|name| &**name == domain)
+    }
+
     /// All hosts in the order of the configuration.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)

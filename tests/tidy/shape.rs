@@ -21,6 +21,7 @@ const NOT_A_FEATURE: &[&str] = &[
     "answer.rs",
     "bounce.rs",
     "context.rs",
+    "happening.rs",
 ];
 
 /// Names of files and folders that say nothing.

@@ -99,6 +99,14 @@ pub struct Sessions {
 }
 
 impl Sessions {
+    /// Sessions of this shard.
+    pub fn sessions_here(&self) -> usize {
+        let places = self.places.values();
+        places
+            .filter(|place| matches!(place, Place::Here(_)))
+            .count()
+    }
+
     /// Requests wait to be handled.
     pub fn has_requests(&self) -> bool {
         !self.inbox.is_empty()
@@ -152,6 +160,7 @@ impl Shard {
             (connection.peer, connection.proxied),
             connection.tls.is_some(),
         );
+        self.cells.bosh_in += request.body.len() as u64;
         let mut limits = self.settings.listener(number).limits;
         limits.stanza_bytes_max = limits.stanza_bytes_max.saturating_add(BODY_BYTES);
         limits.depth_max += 1;
@@ -215,6 +224,7 @@ impl Shard {
     /// Brings an answer to the connection that waits for it.
     pub(in crate::listeners) fn answer_bosh(&mut self, ring: &mut Ring, from: From, body: Vec<u8>) {
         if from.shard == self.number() {
+            self.cells.bosh_out += body.len() as u64;
             return self.answer_late(ring, from.request, respond(body));
         }
         let handover = Handover::BoshAnswer(from, body);
@@ -230,7 +240,8 @@ impl Shard {
             Some(addresses) => match addresses.admit(request.peer.0.ip(), now_ms) {
                 Ok(counted) => Some(Box::new(counted)),
                 Err(refusal) => {
-                    self.cells.refusals[refusal as usize] += 1;
+                    let place = self.cells.place(request.number);
+                    place.refusals[refusal as usize] += 1;
                     return self.refuse_bosh(ring, request.from, Condition::PolicyViolation);
                 }
             },

@@ -374,7 +374,8 @@ impl Shard {
         match addresses.admit(connection.peer.ip(), now_ms) {
             Ok(counted) => connection.counted = Some(Box::new(counted)),
             Err(refusal) => {
-                self.cells.refusals[refusal as usize] += 1;
+                let place = self.cells.place(connection.listener);
+                place.refusals[refusal as usize] += 1;
                 return false;
             }
         }

@@ -28,6 +28,7 @@ use crate::listeners::ending::EndReason;
 use crate::listeners::ending::LINGER_MS;
 use crate::listeners::settings::Listener;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Way;
 use crate::net::ring::Ring;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::stream::error::StreamCondition;
@@ -93,33 +94,39 @@ impl WebSocket {
         [silence, ping].into_iter().flatten().min()
     }
 
-    /// Puts what the stream wrote into frames, behind what goes out before it.
+    /// Puts what the stream wrote into frames, behind what goes out before it; returns how many bytes
+    /// are in the frames.
     pub fn frame(
         &mut self,
         scanner: &mut crate::xml::scan::Scanner,
         written: &[u8],
         out: &mut Vec<u8>,
-    ) {
+    ) -> usize {
+        let mut bytes = 0;
         out.append(&mut self.raw);
         framing::cut(scanner, written, |piece| match piece {
             Piece::Header(tag) => {
                 let mut open = Vec::new();
                 tag.write_open(&mut open);
+                bytes += open.len();
                 websocket::write(Opcode::Text, &open, out);
             }
             Piece::Element(tag) => {
+                bytes += tag.alone_bytes();
                 websocket::write_head(Opcode::Text, tag.alone_bytes(), out);
                 tag.write_alone(out);
             }
             Piece::End => {
                 let mut close = Vec::new();
                 framing::write_close(&mut close);
+                bytes += close.len();
                 websocket::write(Opcode::Text, &close, out);
                 if !std::mem::replace(&mut self.closed, true) {
                     websocket::write_close(self.code, out);
                 }
             }
         });
+        bytes
     }
 }
 
@@ -262,6 +269,7 @@ impl Shard {
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
+        let class = connection.class;
         let Some(socket) = of(connection) else {
             return;
         };
@@ -270,6 +278,8 @@ impl Shard {
             What::Message => {
                 let message = std::mem::take(&mut socket.message);
                 self.partial_bytes = self.partial_bytes.saturating_sub(message.len());
+                self.desk
+                    .note_bytes_in(class, Way::WebSocket, message.len());
                 self.message(ring, key, limits, &message);
                 self.desk.pool.give(message);
             }

@@ -111,6 +111,7 @@ impl Shard {
         let mut at = 0;
         let mut last = Order::Go;
         let before = inbound.proven().len();
+        let failures = inbound.failures();
         let went_both_ways = inbound.both_ways().is_some();
         while at < input.len() {
             let rest = input.get(at..).unwrap_or_default();
@@ -134,6 +135,7 @@ impl Shard {
         }
         let proven = inbound.proven().first().map(|(pair, _)| pair.clone());
         let asking = inbound.is_asking();
+        self.cells.servers_refused += u64::from(inbound.failures() - failures);
         let both_ways = inbound.both_ways().filter(|_| !went_both_ways).cloned();
         for (pair, _) in inbound.proven().iter().skip(before) {
             self.tell_seen(pair.clone());

@@ -19,6 +19,7 @@ use crate::listeners::s2s::links::Name;
 use crate::listeners::s2s::links::State;
 use crate::listeners::s2s::links::pause_ms;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Peers;
 use crate::modules::bounce;
 use crate::net::dial::DialError;
 use crate::net::dial::Dialled;
@@ -319,7 +320,7 @@ impl Shard {
             outbound.open(&terms, &mut out);
         }
         let stage = Stage::Outbound(Box::new(outbound));
-        let connection = Connection::new(
+        let mut connection = Connection::new(
             Some(dialled.socket),
             dialled.peer,
             number,
@@ -327,6 +328,8 @@ impl Shard {
             scope,
             now_ms,
         );
+        let hosts = &settings.hosts;
+        connection.class = Peers::Servers.class(hosts, hosts.position(&pair.local));
         let key = self.desk.slab.insert(connection);
         if let Some(link) = self.desk.links.get_mut(*hash, &pair.local, &pair.remote) {
             link.state = State::Opening(key);
@@ -458,6 +461,7 @@ impl Shard {
         }
         if outbound.failed_external() && !link.without_external {
             link.without_external = true;
+            self.cells.servers_refused += 1;
             return self.dial(&name, None);
         }
         let rest = std::mem::take(&mut link.rest);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::base::key::Key;
 use crate::jid;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Peers;
 use crate::modules::pipeline::Origin;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::carry;
@@ -46,7 +47,9 @@ impl Shard {
         let bare = from.bare();
         match Stanza::read(found.bytes, found.head, found.scope, ns::SERVER) {
             Ok(stanza) => {
-                self.cells.stanzas_in[stanza.kind.number()] += 1;
+                let hosts = &self.settings.hosts;
+                let class = Peers::Servers.class(hosts, hosts.position(&to.domain));
+                self.note_received(class, &stanza);
                 let sender = Sender {
                     origin: Origin::Server,
                     connection: key,

@@ -363,6 +363,11 @@ impl Inbound {
         self.count_failure()
     }
 
+    /// Proofs that failed.
+    pub fn failures(&self) -> u8 {
+        self.failures
+    }
+
     fn count_failure(&mut self) -> Order {
         self.failures = self.failures.saturating_add(1);
         if self.failures < FAILURES_MAX || !self.proven.is_empty() {

@@ -103,6 +103,25 @@ impl Type {
         }
     }
 
+    /// An error, by the element's name.
+    pub fn error_of(element: &str) -> Self {
+        match element {
+            "iq" => Self::Iq(IqType::Error),
+            "message" => Self::Message(MessageType::Error),
+            _ => Self::Presence(PresenceType::Error),
+        }
+    }
+
+    /// Whether it says that something went wrong.
+    pub fn is_error(self) -> bool {
+        matches!(
+            self,
+            Self::Iq(IqType::Error)
+                | Self::Message(MessageType::Error)
+                | Self::Presence(PresenceType::Error)
+        )
+    }
+
     /// True for what must never be answered with an error (RFC 6120 section 8.3.1), lest two servers
     /// answer each other for ever.
     pub fn is_answer(self) -> bool {
