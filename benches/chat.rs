@@ -2,7 +2,9 @@
 //! under way, on loopback without TLS.
 //!
 //! `cargo bench --bench chat` starts meerkat (on one core, and on two) and the floor as processes,
-//! drives them in turn, and tells CPU microseconds of the server's process per message.
+//! drives them in turn, and tells CPU microseconds of the server's process per message. Two more, on
+//! one core: one without any module, which only routes, and one whose users have all that a message
+//! can meet in use: each has a contact, has asked for the roster and for copies, and blocks somebody.
 
 #![expect(
     clippy::print_stdout,
@@ -39,6 +41,10 @@ const MARK: u8 = b'~';
 const USERS: usize = 200;
 /// Messages that a user has under way, and how many it sends in a round.
 const LOADS: [(usize, usize); 2] = [(1, 200), (10, 1_000)];
+/// The server that only routes.
+const ROUTES: &str = "meerkat, routing";
+/// The one whose users use everything.
+const USES: &str = "meerkat, all in use";
 /// Rounds of each server and load, in turn.
 const ROUNDS: usize = 7;
 
@@ -50,21 +56,27 @@ fn bench() -> io::Result<()> {
     if std::env::args().any(|argument| argument == wire::FLOOR_ARGUMENT) {
         return wire::floor::serve();
     }
-    let mut servers = vec![Server::floor(), Server::meerkat(1, USERS)];
+    let named = |name: &str, more| Server::meerkat_named(name.to_owned(), 1, USERS, more, |_| {});
+    let mut servers = vec![
+        Server::floor(),
+        named(ROUTES, "[modules.mod_ping]\n"),
+        Server::meerkat(1, USERS),
+        named(USES, ""),
+    ];
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
         servers.push(Server::meerkat(2, USERS));
     }
     let talks = servers
         .iter()
-        .map(|server| Talk::begin(server.address, USERS));
+        .map(|server| Talk::begin(server.address, USERS, &server.name));
     let mut talks = talks.collect::<io::Result<Vec<_>>>()?;
     for server in &servers {
         eprintln!("{} is process {}", server.name, server.id());
     }
     println!("chat, {USERS} users, CPU-us per message ({ROUNDS} rounds)");
     println!(
-        "{:20} {:>6} {:>8} {:>8} {:>8} {:>8}",
-        "", "window", "median", "least", "most", "ratio"
+        "{:20} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "window", "median", "least", "most", "ratio", "routing"
     );
     for (window, each) in LOADS {
         let mut figures: Vec<Vec<f64>> = vec![Vec::new(); servers.len()];
@@ -79,14 +91,13 @@ fn bench() -> io::Result<()> {
                 }
             }
         }
-        let mut floor = 0.0;
-        for (server, figures) in servers.iter().zip(&mut figures) {
-            let (median, least, most) = wire::spread(figures);
-            if floor == 0.0 {
-                floor = median;
-            }
-            let (name, ratio) = (&server.name, median / floor);
-            println!("{name:20} {window:6} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2}");
+        let spreads: Vec<_> = figures.iter_mut().map(|f| wire::spread(f)).collect();
+        let (floor, routes) = (spreads[0].0, spreads[1].0);
+        for (server, (median, least, most)) in servers.iter().zip(spreads) {
+            let (name, ratio, routing) = (&server.name, median / floor, median / routes);
+            println!(
+                "{name:20} {window:6} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2} {routing:8.2}"
+            );
         }
     }
     Ok(())
@@ -109,10 +120,10 @@ struct Talk {
 }
 
 impl Talk {
-    /// Logs in `user0` to `user{count - 1}`.
-    fn begin(to: SocketAddrV4, count: usize) -> io::Result<Self> {
+    /// Logs in `user0` to `user{count - 1}`, who use what they find there.
+    fn begin(to: SocketAddrV4, count: usize, server: &str) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let users = (0..count).map(|n| log_in(to, n));
+        let users = (0..count).map(|n| log_in(to, n, server));
         let users = users.collect::<io::Result<Vec<_>>>()?;
         for (number, user) in users.iter().enumerate() {
             epoll.add(&user.socket, number)?;
@@ -167,7 +178,7 @@ impl User {
     }
 }
 
-fn log_in(to: SocketAddrV4, number: usize) -> io::Result<User> {
+fn log_in(to: SocketAddrV4, number: usize, server: &str) -> io::Result<User> {
     let socket = connect(to, number)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     rustix::io::ioctl_fionbio(&socket, false)?;
@@ -180,7 +191,29 @@ fn log_in(to: SocketAddrV4, number: usize) -> io::Result<User> {
     ask(&socket, auth.as_bytes(), b"<success")?;
     ask(&socket, HEADER, FEATURES_END)?;
     ask(&socket, bind, b"</iq>")?;
-    ask(&socket, b"<presence/>", b"<presence")?;
+    if server == ROUTES {
+        // Without presence each session is there from the beginning.
+        let ping = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>";
+        ask(&socket, ping, b"id='p'")?;
+    } else {
+        ask(&socket, b"<presence/>", b"<presence")?;
+    }
+    if server == USES {
+        let partner = number ^ 1;
+        ask(
+            &socket,
+            format!(
+                "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>\
+                 <iq type='set' id='s'><query xmlns='jabber:iq:roster'>\
+                 <item jid='user{partner}@localhost'/></query></iq>\
+                 <iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>\
+                 <iq type='set' id='b'><block xmlns='urn:xmpp:blocking'>\
+                 <item jid='nobody@example.org'/></block></iq>"
+            )
+            .as_bytes(),
+            b"id='b'",
+        )?;
+    }
     rustix::io::ioctl_fionbio(&socket, true)?;
     let message = format!(
         "<message type='chat' to='user{}@localhost' id='b4f1a2'><body>The quick brown fox jumps \

@@ -69,17 +69,33 @@ impl Server {
 
     /// The same; `prepare` gets the data folder once the accounts are in it.
     pub(crate) fn meerkat_with(cores: usize, users: usize, prepare: impl FnOnce(&Path)) -> Self {
+        let name = match cores {
+            1 => "meerkat".to_owned(),
+            _ => format!("meerkat, {cores} cores"),
+        };
+        Self::meerkat_named(name, cores, users, "", prepare)
+    }
+
+    /// The same by another name, with more in its configuration.
+    pub(crate) fn meerkat_named(
+        name: String,
+        cores: usize,
+        users: usize,
+        more: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let binary = std::env::var_os("MEERKAT_BIN").map_or_else(
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/meerkat"),
             PathBuf::from,
         );
         let folder = std::env::temp_dir();
-        let folder = folder.join(format!("meerkat-bench-{}-{cores}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for accounts");
         let (address, service) = (free_address(), free_address());
+        let own = format!("meerkat-bench-{}-{}", std::process::id(), address.port());
+        let folder = folder.join(own);
+        fs::create_dir_all(&folder).expect("a folder for accounts");
         let config = folder.join("meerkat.toml");
         let text = config_text(&folder.join("data"), cores, address, service);
-        fs::write(&config, text).expect("its config");
+        fs::write(&config, text + more).expect("its config");
         let accounts = folder.join("accounts.csv");
         let rows: String = (0..users)
             .map(|n| format!("user{n}@localhost,secret\n"))
@@ -107,11 +123,6 @@ impl Server {
             .stdout(Stdio::null());
         let child = serve.spawn().expect("it was just there");
         wait_for(address);
-        let name = if cores == 1 {
-            "meerkat".to_owned()
-        } else {
-            format!("meerkat, {cores} cores")
-        };
         let server = Self {
             name,
             address,
