@@ -4,6 +4,8 @@
 //! sessions. Stanzas of users who block nobody are not looked at.
 //! Own server and own account are never blocked, lest the list could not be changed any more.
 
+use std::borrow::Cow;
+
 use crate::modules::Answer;
 use crate::modules::Call;
 use crate::modules::Effect;
@@ -315,15 +317,19 @@ fn leave<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
     }
 }
 
-/// What becomes of a stanza to a user who blocks somebody; `write` appends it. Called for such users
-/// only.
-pub fn screen(user: &User, kind: Type, write: &impl Fn(&mut Vec<u8>)) -> Screen {
+/// What becomes of a stanza to a user who blocks somebody; `write` appends it, which takes `room` bytes
+/// at most. Called for such users only.
+pub fn screen(user: &User, kind: Type, room: usize, write: &impl Fn(&mut Vec<u8>)) -> Screen {
     let Some(list) = user.blocked() else {
         return Screen::Pass;
     };
-    let mut stanza = Vec::new();
+    let mut stanza = Vec::with_capacity(room);
     write(&mut stanza);
-    let Some(from) = sender_of(&stanza) else {
+    let from = match leading_from(&stanza) {
+        Some(from) => crate::jid::parse(from).ok().map(|from| from.full()),
+        None => sender_of(&stanza).map(Cow::Owned),
+    };
+    let Some(from) = from else {
         return Screen::Pass;
     };
     let bare = from.split_once('/').map_or(&*from, |(bare, _)| bare);
@@ -337,6 +343,18 @@ pub fn screen(user: &User, kind: Type, write: &impl Fn(&mut Vec<u8>)) -> Screen 
         Type::Presence(_) => Screen::Drop,
         Type::Iq(_) | Type::Message(_) => Screen::Refuse,
     }
+}
+
+/// `from` of a stanza where it stands first and as it is, as relaying writes it: what every message to
+/// somebody who blocks somebody is looked at for is found without reading the message.
+fn leading_from(stanza: &[u8]) -> Option<&str> {
+    const START: &[u8] = b" from='";
+    let name_end = memchr::memchr3(b' ', b'>', b'/', stanza)?;
+    let value = stanza.get(name_end..)?.strip_prefix(START)?;
+    let value = value.get(..memchr::memchr(b'\'', value)?)?;
+    let as_it_is = |byte: &u8| *byte >= b' ' && *byte != b'&';
+    let is_plain = value.iter().all(as_it_is);
+    is_plain.then(|| std::str::from_utf8(value).ok()).flatten()
 }
 
 /// The prepared address in `from` of a stanza that is relayed.
@@ -404,6 +422,29 @@ pub fn refuse<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sender_is_found_where_relaying_writes_it() {
+        let cases = [
+            ("<message from='a@b/c' to='d'/>", Some("a@b/c")),
+            ("<x:message from='a@b'>", Some("a@b")),
+            ("<message from='a@b/&amp;'/>", None),
+            ("<message from='a@b/\t'/>", None),
+            ("<message to='d' from='a@b/c'/>", None),
+            ("<message\tfrom='a@b/c'/>", None),
+            ("<message><x from='a@b'/></message>", None),
+            ("<message/>", None),
+            ("<message from='a@b", None),
+            ("", None),
+        ];
+        for (stanza, expected) in cases {
+            assert_eq!(leading_from(stanza.as_bytes()), expected, "{stanza}");
+            let whole = Element::parse(stanza.as_bytes(), ns::CLIENT, &[]).is_ok();
+            if let Some(from) = expected.filter(|_| whole) {
+                assert_eq!(sender_of(stanza.as_bytes()).as_deref(), Some(from));
+            }
+        }
+    }
 
     #[test]
     fn what_a_command_names() {

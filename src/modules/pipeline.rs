@@ -501,7 +501,7 @@ pub fn deliver_now<O: Outbox>(
         return outcome;
     }
     let user = match scene.sessions.user(hash, bare) {
-        Some(user) if user.blocked().is_some() => match blocking::screen(user, kind, write) {
+        Some(user) if user.blocked().is_some() => match blocking::screen(user, kind, room, write) {
             Screen::Pass => Some(user),
             Screen::Drop => return Outcome::Done,
             Screen::Refuse => return Outcome::Bounce(StanzaCondition::ServiceUnavailable),

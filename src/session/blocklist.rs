@@ -49,13 +49,22 @@ impl Blocklist {
         self.has(address)
             || self.has(bare)
             || self.has(domain)
-            || resource.is_some_and(|resource| self.has(&format!("{domain}/{resource}")))
+            || resource.is_some_and(|resource| self.has_joined(domain, resource))
     }
 
     fn has(&self, address: &str) -> bool {
         let found = self
             .sorted
             .binary_search_by(|blocked| (**blocked).cmp(address));
+        found.is_ok()
+    }
+
+    /// The same of `domain/resource`, which is not made for it.
+    fn has_joined(&self, domain: &str, resource: &str) -> bool {
+        let address = || domain.bytes().chain([b'/']).chain(resource.bytes());
+        let found = self
+            .sorted
+            .binary_search_by(|blocked| blocked.bytes().cmp(address()));
         found.is_ok()
     }
 }
