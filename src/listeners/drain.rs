@@ -45,12 +45,14 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// A quarter of the time is left for peers to close their side.
+    /// A quarter of the time is left for peers to close their side. `quiet`: shards that have fallen
+    /// quiet already.
     fn new(
         now_ms: u64,
         drain_ms: u64,
         (queue, speakers): (Vec<Key>, Vec<Key>),
         drained: SyncSender<usize>,
+        quiet: usize,
     ) -> Self {
         Self {
             begun_ms: now_ms,
@@ -58,7 +60,7 @@ impl Drain {
             total: (queue.len() + speakers.len()) as u64,
             queue,
             speakers,
-            quiet: 0,
+            quiet,
             is_quiet: false,
             told: 0,
             drained: Some(drained),
@@ -137,14 +139,17 @@ impl Shard {
             connection.is_some_and(|connection| turn(&connection.stage) == 2)
         };
         let speakers = queue.extract_if(.., is_last).collect();
-        self.drain = Some(Drain::new(now_ms, drain_ms, (queue, speakers), drained));
+        let queues = (queue, speakers);
+        self.drain = Some(Drain::new(now_ms, drain_ms, queues, drained, self.quiet));
     }
 
-    /// A shard has ended all its sessions. What they had to say came before this.
+    /// A shard has ended all its sessions. What they had to say came before this. It may have been told
+    /// of the stop before this one is.
     pub(super) fn hear_quiet(&mut self) {
         let shards = self.settings.hosts.shards();
-        if let Some(drain) = &mut self.drain {
-            drain.hears_quiet(shards);
+        match &mut self.drain {
+            Some(drain) => drain.hears_quiet(shards),
+            None => self.quiet += 1,
         }
     }
 
@@ -231,7 +236,7 @@ mod tests {
     fn drain(streams: u32, drain_ms: u64) -> Drain {
         let (sender, _) = sync_channel(1);
         let queue = (0..streams).map(key).collect();
-        Drain::new(1_000, drain_ms, (queue, Vec::new()), sender)
+        Drain::new(1_000, drain_ms, (queue, Vec::new()), sender, 0)
     }
 
     fn told_by(drain: &mut Drain, now_ms: u64) -> u64 {
@@ -259,7 +264,7 @@ mod tests {
     #[test]
     fn servers_and_components_go_when_no_shard_has_sessions() {
         let (sender, _) = sync_channel(1);
-        let mut drain = Drain::new(1_000, 10_000, (vec![key(0)], vec![key(1)]), sender);
+        let mut drain = Drain::new(1_000, 10_000, (vec![key(0)], vec![key(1)]), sender, 0);
         assert!(!drain.falls_quiet());
         assert_eq!(drain.next(1_000), Some(key(0)));
         assert!(drain.falls_quiet() && !drain.falls_quiet());
@@ -268,6 +273,15 @@ mod tests {
         drain.hears_quiet(2);
         assert_eq!(drain.next(9_000), Some(key(1)));
         assert!(!drain.falls_quiet());
+    }
+
+    #[test]
+    fn a_shard_that_fell_quiet_before_this_one_stops_counts() {
+        let (sender, _) = sync_channel(1);
+        let mut drain = Drain::new(1_000, 10_000, (Vec::new(), vec![key(1)]), sender, 1);
+        assert!(drain.falls_quiet());
+        drain.hears_quiet(2);
+        assert_eq!(drain.next(1_000), Some(key(1)));
     }
 
     #[test]

@@ -102,6 +102,8 @@ pub struct Shard {
     pub stop_by_ms: u64,
     /// How far the stop has come.
     pub drain: Option<Drain>,
+    /// Shards that have fallen quiet before this one was told to stop.
+    pub quiet: usize,
     /// What each listener handshakes with, by its number: a reload puts new ones here.
     pub tls: Vec<Option<TlsServer>>,
     /// What streams to other servers handshake with; a reload changes it.
@@ -178,6 +180,7 @@ impl Shard {
             spread_next: 0,
             stop_by_ms: 0,
             drain: None,
+            quiet: 0,
             tls,
             outgoing_tls: settings.federation.tls.clone(),
             store: parts.store,
