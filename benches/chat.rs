@@ -12,6 +12,7 @@
     reason = "a benchmark prints its table"
 )]
 
+mod login;
 mod wire;
 
 use std::io;
@@ -19,17 +20,11 @@ use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use memchr::memchr_iter;
-use memchr::memmem::find;
-use rustix::net::sockopt;
 
-use wire::FEATURES_END;
-use wire::HEADER;
+use login::ask;
 use wire::client::INPUT_BYTES;
 use wire::client::PATIENCE_NS;
-use wire::client::connect;
 use wire::client::receive;
 use wire::client::send;
 use wire::epoll::Epoll;
@@ -123,7 +118,7 @@ impl Talk {
     /// Logs in `user0` to `user{count - 1}`, who use what they find there.
     fn begin(to: SocketAddrV4, count: usize, server: &str) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let users = (0..count).map(|n| log_in(to, n, server));
+        let users = (0..count).map(|n| begin(to, n, server));
         let users = users.collect::<io::Result<Vec<_>>>()?;
         for (number, user) in users.iter().enumerate() {
             epoll.add(&user.socket, number)?;
@@ -178,19 +173,8 @@ impl User {
     }
 }
 
-fn log_in(to: SocketAddrV4, number: usize, server: &str) -> io::Result<User> {
-    let socket = connect(to, number)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    rustix::io::ioctl_fionbio(&socket, false)?;
-    let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
-    let auth =
-        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
-    let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-        <resource>desk</resource></bind></iq>";
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, auth.as_bytes(), b"<success")?;
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, bind, b"</iq>")?;
+fn begin(to: SocketAddrV4, number: usize, server: &str) -> io::Result<User> {
+    let socket = login::log_in(to, number)?;
     if server == ROUTES {
         // Without presence each session is there from the beginning.
         let ping = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>";
@@ -227,13 +211,4 @@ fn log_in(to: SocketAddrV4, number: usize, server: &str) -> io::Result<User> {
         message: message.into_bytes(),
         may_send: 0,
     })
-}
-
-fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> io::Result<()> {
-    send(socket, question)?;
-    let (mut input, mut answer) = ([0; 4096], Vec::new());
-    while find(&answer, until).is_none() {
-        answer.extend_from_slice(receive(socket, &mut input)?);
-    }
-    Ok(())
 }

@@ -18,6 +18,8 @@
 )]
 mod wire;
 
+mod login;
+
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -26,17 +28,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use aws_lc_rs::digest;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use memchr::memchr_iter;
-use memchr::memmem::find;
-use rustix::net::sockopt;
 
-use wire::FEATURES_END;
-use wire::HEADER;
+use login::ask;
+use login::log_in;
+use login::open;
 use wire::client::INPUT_BYTES;
 use wire::client::PATIENCE_NS;
-use wire::client::connect;
 use wire::client::receive;
 use wire::client::send;
 use wire::epoll::Epoll;
@@ -112,9 +110,9 @@ fn bench() -> io::Result<()> {
 /// The hub as a session, and as a component, with the same users.
 fn stars_of(server: &Server) -> io::Result<Vec<Star<'_>>> {
     eprintln!("{} is process {}", server.name, server.id());
-    let users = (0..USERS).map(|n| log_in(server.address, n));
+    let users = (0..USERS).map(|n| begin(server.address, n));
     let users = Rc::new(users.collect::<io::Result<Vec<_>>>()?);
-    let hub = log_in(server.address, USERS)?;
+    let hub = begin(server.address, USERS)?;
     let address = format!("user{USERS}@localhost");
     let mut stars = vec![Star::new(server, &users, hub, String::new(), address)?];
     let (hub, address) = (join(server.service)?, format!("bot@{NAME}"));
@@ -225,17 +223,8 @@ fn message(from: &str, to: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn log_in(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
-    let socket = open(to, number)?;
-    let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
-    let auth =
-        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
-    let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-        <resource>desk</resource></bind></iq>";
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, auth.as_bytes(), b"<success")?;
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, bind, b"</iq>")?;
+fn begin(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
+    let socket = log_in(to, number)?;
     ask(&socket, b"<presence/>", b"<presence")?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
@@ -265,20 +254,4 @@ fn join(to: SocketAddrV4) -> io::Result<OwnedFd> {
     ask(&socket, handshake.as_bytes(), b"<handshake/>")?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
-}
-
-fn open(to: SocketAddrV4, number: usize) -> io::Result<OwnedFd> {
-    let socket = connect(to, number)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    rustix::io::ioctl_fionbio(&socket, false)?;
-    Ok(socket)
-}
-
-fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> io::Result<Vec<u8>> {
-    send(socket, question)?;
-    let (mut input, mut answer) = ([0; 4096], Vec::new());
-    while find(&answer, until).is_none() {
-        answer.extend_from_slice(receive(socket, &mut input)?);
-    }
-    Ok(answer)
 }

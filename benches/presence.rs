@@ -18,6 +18,10 @@
 #[expect(dead_code, reason = "it is shared with benchmarks that use all of it")]
 mod wire;
 
+mod login;
+#[path = "in_process/sink.rs"]
+mod sink;
+
 use std::hash::RandomState;
 use std::io;
 use std::net::TcpListener;
@@ -26,25 +30,21 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use std::time::Instant;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use meerkat::backend::embedded::Store;
 use meerkat::base::key::Key;
 use meerkat::config::Files;
-use meerkat::config::Who;
 use meerkat::modules::Facts;
 use meerkat::modules::Scene;
 use meerkat::modules::pipeline::Origin;
-use meerkat::modules::pipeline::Outbox;
 use meerkat::modules::pipeline::Sender;
 use meerkat::modules::pipeline::carry;
 use meerkat::proto::ns;
 use meerkat::proto::stanza::Stanza;
-use meerkat::proto::stanza::error::StanzaCondition;
 use meerkat::route::envelope::Envelopes;
 use meerkat::route::hosts::Hosts;
 use meerkat::route::services::Services;
@@ -63,11 +63,11 @@ use meerkat::xml::scan::Found;
 use meerkat::xml::scan::Limits;
 use meerkat::xml::scan::Scanner;
 use meerkat::xml::scan::StreamScope;
-use memchr::memmem::find;
 use memchr::memmem::find_iter;
 
-use wire::FEATURES_END;
-use wire::HEADER;
+use login::ask;
+use login::log_in;
+use sink::Sink;
 use wire::client::INPUT_BYTES;
 use wire::client::PATIENCE_NS;
 use wire::client::connect;
@@ -117,42 +117,6 @@ fn inside() {
     }
 }
 
-struct Sink {
-    outputs: Vec<Vec<u8>>,
-    mail: Envelopes,
-}
-
-impl Outbox for Sink {
-    fn output(&mut self, connection: Key, _bytes: usize) -> Option<&mut Vec<u8>> {
-        self.outputs.get_mut(connection.slot as usize)
-    }
-
-    fn largest(&self, _connection: Key) -> usize {
-        1 << 20
-    }
-
-    fn mail(&mut self, _shard: usize) -> &mut Envelopes {
-        &mut self.mail
-    }
-
-    fn replace(&mut self, connection: Key) {
-        panic!("{connection:?}: nobody logs in here");
-    }
-
-    fn remote(
-        &mut self,
-        _hash: u64,
-        _pair: (&str, &str),
-        _bytes: usize,
-    ) -> Result<&mut Vec<u8>, StanzaCondition> {
-        Err(StanzaCondition::RemoteServerNotFound)
-    }
-
-    fn allows(&self, _rule: &str, _who: Who<'_>) -> bool {
-        true
-    }
-}
-
 struct NoFiles;
 
 impl Files for NoFiles {
@@ -182,7 +146,7 @@ impl Sharded {
         let config = config.unwrap_or_else(|errors| panic!("{errors}"));
         let mut sessions = Table::new(RandomState::new());
         let mut outputs = Vec::new();
-        let mut log_in = |sessions: &mut Table, bare: &str| {
+        let mut bind = |sessions: &mut Table, bare: &str| {
             let key = Key {
                 slot: outputs.len() as u32,
                 generation: 0,
@@ -194,7 +158,7 @@ impl Sharded {
             user.session_mut("desk").expect("just bound").priority = Some(0);
         };
         for number in 0..=CONTACTS {
-            log_in(&mut sessions, &bare(number));
+            bind(&mut sessions, &bare(number));
         }
         let mut roster = Roster::default();
         for number in 1..=CONTACTS {
@@ -324,10 +288,10 @@ fn prepare(data: &Path, kept: usize) {
 fn sockets() -> io::Result<()> {
     let server = Server::meerkat_with(1, CONTACTS + 1, |data| prepare(data, 0));
     let contacts: io::Result<Vec<_>> = (1..=CONTACTS)
-        .map(|number| log_in(server.address, number, true))
+        .map(|number| begin(server.address, number, true))
         .collect();
     let contacts = contacts?;
-    let user = log_in(server.address, 0, true)?;
+    let user = begin(server.address, 0, true)?;
     let mut epoll = Epoll::new()?;
     let mut seen = vec![0; contacts.len()];
     for (number, socket) in contacts.iter().enumerate() {
@@ -360,7 +324,10 @@ fn sockets() -> io::Result<()> {
             wait_for(times, &mut seen)?;
         }
         let cost = (server.cpu_ns() - before) / 1e6 / ROUNDS as f64;
-        let sends = (0..ROUNDS).map(|_| bare.round()).sum::<f64>() / ROUNDS as f64;
+        let mut sends = 0.0;
+        for _ in 0..ROUNDS {
+            sends += bare.round()? / ROUNDS as f64;
+        }
         // The first block warms up.
         if block > 0 {
             ours.push(cost);
@@ -384,7 +351,7 @@ fn sockets() -> io::Result<()> {
 struct Bare {
     near: Vec<TcpStream>,
     bytes: Vec<u8>,
-    read: Receiver<()>,
+    read: Receiver<io::Result<()>>,
 }
 
 impl Bare {
@@ -404,22 +371,9 @@ impl Bare {
         let length = PRESENCE.len() + addresses;
         let (sender, read) = sync_channel(1);
         std::thread::spawn(move || {
-            let (mut epoll, mut ready) = (Epoll::new().expect("a set"), Vec::new());
-            for (number, socket) in far.iter().enumerate() {
-                epoll.add(socket, number).expect("room in the set");
-            }
-            let (mut input, mut came) = (vec![0; INPUT_BYTES], 0);
-            loop {
-                epoll.wait(None, &mut ready).expect("it waits");
-                for number in ready.drain(..) {
-                    came += receive(&far[number], &mut input).expect("input").len();
-                }
-                if came == CONTACTS * length {
-                    came = 0;
-                    if sender.send(()).is_err() {
-                        return;
-                    }
-                }
+            // Where nobody listens any more the sockets have been closed, and that is no failure.
+            if let Err(error) = read_rounds(&far, length, &sender) {
+                let _ = sender.send(Err(error));
             }
         });
         Ok(Self {
@@ -430,15 +384,40 @@ impl Bare {
     }
 
     /// CPU milliseconds of this thread for one send to each.
-    fn round(&self) -> f64 {
+    fn round(&self) -> io::Result<f64> {
         let before = thread_cpu_ns();
         for socket in &self.near {
             let sent = rustix::net::send(socket, &self.bytes, rustix::net::SendFlags::NOSIGNAL);
             assert_eq!(sent.expect("room"), self.bytes.len());
         }
         let cost = (thread_cpu_ns() - before) / 1e6;
-        self.read.recv().expect("all of it is read");
-        cost
+        self.read.recv().map_err(io::Error::other)??;
+        Ok(cost)
+    }
+}
+
+/// Reads whole rounds and tells of each, until nobody listens.
+fn read_rounds(
+    far: &[OwnedFd],
+    length: usize,
+    sender: &SyncSender<io::Result<()>>,
+) -> io::Result<()> {
+    let (mut epoll, mut ready) = (Epoll::new()?, Vec::new());
+    for (number, socket) in far.iter().enumerate() {
+        epoll.add(socket, number)?;
+    }
+    let (mut input, mut came) = (vec![0; INPUT_BYTES], 0);
+    loop {
+        epoll.wait(None, &mut ready)?;
+        for number in ready.drain(..) {
+            came += receive(&far[number], &mut input)?.len();
+        }
+        if came == far.len() * length {
+            came = 0;
+            if sender.send(Ok(())).is_err() {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -452,9 +431,9 @@ fn logins() -> io::Result<()> {
     let (mut quiet, mut during, mut took) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..LOGINS {
         let server = Server::meerkat_with(1, CONTACTS + 1, |data| prepare(data, KEPT));
-        let pinger = log_in(server.address, 1, false)?;
+        let pinger = begin(server.address, 1, false)?;
         quiet.push(longest(&pinger, None)?.0);
-        let user = log_in(server.address, 0, false)?;
+        let user = begin(server.address, 0, false)?;
         send(&user, b"<presence/>")?;
         let (worst, time) = longest(&pinger, Some(&user))?;
         during.push(worst);
@@ -508,30 +487,10 @@ fn longest(pinger: &OwnedFd, user: Option<&OwnedFd>) -> io::Result<(f64, f64)> {
     Ok((worst, began.elapsed().as_secs_f64() * 1e3))
 }
 
-fn log_in(to: std::net::SocketAddrV4, number: usize, available: bool) -> io::Result<OwnedFd> {
-    let socket = connect(to, number)?;
-    rustix::io::ioctl_fionbio(&socket, false).expect("an open socket");
-    rustix::net::sockopt::set_tcp_nodelay(&socket, true).expect("an option of TCP");
-    let plain = BASE64_STANDARD.encode(format!("\0user{number}\0secret"));
-    let auth =
-        format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>");
-    let bind = b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-        <resource>desk</resource></bind></iq>";
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, auth.as_bytes(), b"<success")?;
-    ask(&socket, HEADER, FEATURES_END)?;
-    ask(&socket, bind, b"</iq>")?;
+fn begin(to: std::net::SocketAddrV4, number: usize, available: bool) -> io::Result<OwnedFd> {
+    let socket = log_in(to, number)?;
     if available {
         ask(&socket, b"<presence/>", b"<presence")?;
     }
     Ok(socket)
-}
-
-fn ask(socket: &OwnedFd, question: &[u8], until: &[u8]) -> io::Result<()> {
-    send(socket, question)?;
-    let (mut input, mut answer) = ([0; 4096], Vec::new());
-    while find(&answer, until).is_none() {
-        answer.extend_from_slice(receive(socket, &mut input)?);
-    }
-    Ok(())
 }

@@ -3,22 +3,20 @@
 //! What `benches/deliver.rs` times and `tests/allocations.rs` counts is the same work: one chat
 //! message from the bytes of its sender to the output of its recipient.
 
+mod sink;
+
 use std::hash::RandomState;
 
 use meerkat::base::key::Key;
-use meerkat::config::Who;
 use meerkat::modules::Asked;
 use meerkat::modules::Facts;
 use meerkat::modules::Scene;
 use meerkat::modules::pipeline::Origin;
-use meerkat::modules::pipeline::Outbox;
 use meerkat::modules::pipeline::Sender;
 use meerkat::modules::pipeline::arrive;
 use meerkat::modules::pipeline::carry;
 use meerkat::proto::ns;
 use meerkat::proto::stanza::Stanza;
-use meerkat::proto::stanza::error::StanzaCondition;
-use meerkat::route::envelope::Envelopes;
 use meerkat::route::hosts::Hosts;
 use meerkat::route::owner;
 use meerkat::route::services::Entry;
@@ -30,6 +28,8 @@ use meerkat::xml::scan::Found;
 use meerkat::xml::scan::Limits;
 use meerkat::xml::scan::Scanner;
 use meerkat::xml::scan::StreamScope;
+
+use sink::Sink;
 
 /// Messages in one turn of a shard: so many are written before outputs are emptied.
 pub(crate) const TURN_MESSAGES: usize = 16;
@@ -85,44 +85,6 @@ impl Case {
             Self::ToService => "to-service",
             Self::FromService => "from-service",
         }
-    }
-}
-
-/// Outputs of the connections of one shard, and the mail for the other one.
-#[derive(Default)]
-struct Sink {
-    outputs: Vec<Vec<u8>>,
-    mail: Envelopes,
-}
-
-impl Outbox for Sink {
-    fn output(&mut self, connection: Key, _bytes: usize) -> Option<&mut Vec<u8>> {
-        self.outputs.get_mut(connection.slot as usize)
-    }
-
-    fn largest(&self, _connection: Key) -> usize {
-        1 << 20
-    }
-
-    fn mail(&mut self, _shard: usize) -> &mut Envelopes {
-        &mut self.mail
-    }
-
-    fn replace(&mut self, connection: Key) {
-        panic!("{connection:?}: nobody logs in here");
-    }
-
-    fn remote(
-        &mut self,
-        _hash: u64,
-        _pair: (&str, &str),
-        _bytes: usize,
-    ) -> Result<&mut Vec<u8>, StanzaCondition> {
-        Err(StanzaCondition::RemoteServerNotFound)
-    }
-
-    fn allows(&self, _rule: &str, _who: Who<'_>) -> bool {
-        true
     }
 }
 
