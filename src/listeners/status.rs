@@ -9,8 +9,10 @@ use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::ending::EndReason;
 use crate::listeners::removal::Removal;
+use crate::listeners::s2s::status::LinksStatus;
 use crate::listeners::s2s::status::StreamStatus;
 use crate::listeners::shard::Shard;
+use crate::listeners::traffic::Peers;
 use crate::metrics::Cells;
 use crate::metrics::traffic::Traffic;
 use crate::modules::happening::Happening;
@@ -83,6 +85,10 @@ pub struct ShardStatus {
     pub components: Vec<String>,
     /// Streams with other servers.
     pub s2s: Vec<StreamStatus>,
+    /// Ways to other domains, and what waits for them.
+    pub links: LinksStatus,
+    /// Bytes that wait for others to read, by what they are (`Peers`).
+    pub outbound: [usize; Peers::ALL.len()],
     /// Bytes held by partial elements.
     pub partial_bytes: usize,
     /// Batches and notes that wait for this shard.
@@ -190,6 +196,8 @@ impl Shard {
                 .collect(),
             components: self.components(),
             s2s: self.federation_status(),
+            links: self.links_status(),
+            outbound: self.outbound(),
             partial_bytes: self.partial_bytes,
             waiting: self.desk.mesh.waiting(),
             hibernated: self.hibernated(),
@@ -208,6 +216,17 @@ impl Shard {
             }
         }
         tallies
+    }
+
+    fn outbound(&self) -> [usize; Peers::ALL.len()] {
+        let mut sums = [0; Peers::ALL.len()];
+        let classes = self.settings.hosts.as_slice().len() + 1;
+        for connection in self.desk.slab.first(usize::MAX) {
+            if let Some(sum) = sums.get_mut(usize::from(connection.class) / classes) {
+                *sum += connection.outbound_bytes();
+            }
+        }
+        sums
     }
 
     fn hibernated(&self) -> usize {

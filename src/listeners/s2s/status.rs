@@ -9,6 +9,18 @@ use crate::proto::s2s::Pair;
 /// Streams of a shard that are listed; the rest is only counted.
 pub const LISTED_MAX: usize = 1000;
 
+/// The states of links that are counted, in the order of [`LinksStatus::by_state`].
+pub const LINK_STATES: [&str; 4] = ["connecting", "opening", "ready", "waiting"];
+
+/// How the links of a shard are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinksStatus {
+    /// Links by [`LINK_STATES`]; one that nobody wants anything of is not among them.
+    pub by_state: [usize; LINK_STATES.len()],
+    /// Bytes of stanzas that wait for a stream.
+    pub queued: usize,
+}
+
 /// One stream, or one link without any.
 #[derive(Clone, Debug)]
 pub struct StreamStatus {
@@ -29,6 +41,23 @@ pub struct StreamStatus {
 }
 
 impl Shard {
+    /// The links to other domains, counted.
+    pub(in crate::listeners) fn links_status(&self) -> LinksStatus {
+        let mut status = LinksStatus::default();
+        for link in self.desk.links.iter() {
+            status.queued += link.queue.len();
+            let place = match link.state {
+                _ if link.way().is_some() => 2,
+                State::Dialling(_) => 0,
+                State::Opening(_) => 1,
+                State::Failed(until_ms, _) if until_ms > self.desk.now_ms => 3,
+                State::Failed(..) | State::Idle | State::Ready(_) => continue,
+            };
+            status.by_state[place] += 1;
+        }
+        status
+    }
+
     /// The streams with other servers, at most [`LISTED_MAX`].
     pub(in crate::listeners) fn federation_status(&self) -> Vec<StreamStatus> {
         let mut listed = Vec::new();

@@ -10,6 +10,7 @@ use std::fmt::Display;
 use crate::base::address_limits::Refusal;
 use crate::listeners::ending::EndReason;
 use crate::listeners::report::ServerFacts;
+use crate::listeners::s2s::status::LINK_STATES;
 use crate::listeners::settings::Settings;
 use crate::listeners::status::ShardStatus;
 use crate::listeners::traffic::Peers;
@@ -102,6 +103,12 @@ const PER_CORE: &[(&str, Kind, &str, Read)] = &[
         |s| s.waiting as u64,
     ),
     (
+        "meerkat_s2s_queued_bytes",
+        Kind::Gauge,
+        "Bytes of stanzas for other servers that wait for a stream.",
+        |s| s.links.queued as u64,
+    ),
+    (
         "meerkat_hibernated_connections",
         Kind::Gauge,
         "Sessions that hold no buffer, estimated from a sample.",
@@ -122,6 +129,7 @@ pub fn text(settings: &Settings, statuses: &[ShardStatus], facts: &ServerFacts) 
         }
     }
     stanzas(&mut out, settings, statuses);
+    queues(&mut out, statuses);
     accepts(&mut out, settings, statuses);
     let rows: Vec<(usize, Vec<Place>)> = statuses
         .iter()
@@ -202,6 +210,27 @@ fn stanzas(out: &mut Exposition, settings: &Settings, statuses: &[ShardStatus]) 
                     out.value(&labels, count);
                 }
             }
+        }
+    }
+}
+
+/// Where stanzas wait for others than this process.
+fn queues(out: &mut Exposition, statuses: &[ShardStatus]) {
+    let help = "Bytes that wait for others to read them, by what is at the other end.";
+    out.family("meerkat_outbound_bytes", Kind::Gauge, help);
+    for status in statuses {
+        for (peers, bytes) in Peers::ALL.iter().zip(status.outbound) {
+            let labels: [(&str, &dyn Display); 2] =
+                [("core", &status.shard), ("connection_type", &peers.label())];
+            out.value(&labels, bytes);
+        }
+    }
+    let help = "Ways to domains of other servers, by what they are doing.";
+    out.family("meerkat_s2s_links", Kind::Gauge, help);
+    for status in statuses {
+        for (state, count) in LINK_STATES.iter().zip(status.links.by_state) {
+            let labels: [(&str, &dyn Display); 2] = [("core", &status.shard), ("state", state)];
+            out.value(&labels, count);
         }
     }
 }

@@ -135,7 +135,7 @@ fn totals(out: &mut Exposition, statuses: &[ShardStatus], facts: &ServerFacts) {
         ),
         (
             "router_no_route_found_count",
-            "Stanzas for domains that nobody serves.",
+            "Stanzas for domains of components that are not here.",
             |s| s.happened(Happening::NoRoute),
         ),
     ];
