@@ -288,8 +288,10 @@ def ebin_folders():
 class NearMeerkat(Meerkat):
     """meerkat for `domain`, federating with whom its policy lets it."""
 
-    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=(), clear=False, addresses=(), components=None, rules=""):
-        """`components`: options of a listener for them; with it comes the domain echo.`domain`. `rules`: TOML."""
+    def __init__(self, folder, domain, dns, authority, accounts, *, proof="dialback", policy="allow", s2s=(), direct=False, friends=(), clear=False, addresses=(), components=None, rules="", more=()):
+        """`components`: options of a listener for them; with it comes the domain echo.`domain`. `rules`: TOML.
+
+        `more`: further listeners."""
         self.rules = rules
         self.domain = domain
         self.dns = dns
@@ -306,6 +308,7 @@ class NearMeerkat(Meerkat):
         if components is not None:
             listeners.append(Listener(kind="service", options={"password": SECRET} | components))
             names.append(f"echo.{domain}")
+        listeners.extend(more)
         self.files = authority.issue(*names)
         for name in names:
             dns.add(name, ports.LOOPBACK, self.s2s, direct=self.direct if direct else None)
