@@ -9,6 +9,7 @@ use crate::listeners::connection::Stage;
 use crate::listeners::shard::Shard;
 use crate::metrics::ENDS_MAX;
 use crate::modules::happening::Happening;
+use crate::modules::kept;
 use crate::modules::presence;
 use crate::net::ring::Ring;
 use crate::proto::s2s::header;
@@ -254,6 +255,7 @@ impl Shard {
     /// Closes a connection now, whatever it still has to say.
     pub fn close(&mut self, ring: &mut Ring, key: Key, reason: EndReason) {
         self.leave(key);
+        self.unkept(key);
         self.count_end(key, reason);
         let Some(mut connection) = self.desk.slab.remove(key) else {
             return;
@@ -280,6 +282,13 @@ impl Shard {
         ring.close(socket);
         if self.settings.listener(listener).gate.release() {
             self.wake_all();
+        }
+    }
+
+    /// What a connection has not taken of kept messages stays kept.
+    pub(super) fn unkept(&mut self, key: Key) {
+        if !self.sessions.flushes.is_empty() {
+            kept::gone(&mut self.scene(), key);
         }
     }
 

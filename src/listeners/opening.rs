@@ -20,6 +20,7 @@ use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::listeners::traffic::Peers;
 use crate::modules::happening::Happening;
+use crate::modules::kept;
 use crate::modules::line;
 use crate::modules::presence;
 use crate::modules::roster_change;
@@ -358,6 +359,8 @@ impl Shard {
         if let Ok(full) = Jid::new(user.node(), user.domain(), Some(&session.resource)) {
             presence::ended(&mut self.scene(), full.as_str(), user.bare(), session);
         }
+        // It may hang: what its socket does not have goes to who is here now.
+        kept::gone(&mut self.scene(), session.connection);
         self.desk
             .ends
             .push((session.connection, EndReason::Replaced));

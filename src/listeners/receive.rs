@@ -181,6 +181,7 @@ impl Shard {
         if connection.dirty || connection.sending {
             // It may have closed only its own side: what we have to say is still sent.
             self.leave(key);
+            self.unkept(key);
             self.count_end(key, reason);
             if let Some(connection) = self.desk.slab.get_mut(key) {
                 connection.stage = Stage::Ending;

@@ -6,7 +6,8 @@
 //! comes for the user waits behind the rest, in memory or in the store, so that nothing overtakes. A
 //! crash loses nothing, and repeats, with the same ids (XEP-0359), only what the socket took within
 //! the time that a removal takes, which is the window of the store's commits and the commit, and what
-//! a peer that reads slowly had left of one write.
+//! a peer that reads slowly had left of one write. A session that goes in order ([`ended`]) leaves what
+//! was written to be marked when the socket has it; until then no other session is given anything.
 
 use std::collections::VecDeque;
 
@@ -46,13 +47,20 @@ const WRITE_BYTES_MAX: usize = 8 * 1024;
 /// What a delay stamp and an id take, apart from addresses.
 const STAMP_BYTES: usize = 256;
 
-/// A session has become available for messages.
+/// A session has become available for messages. Where what was written to one before is not with its
+/// socket yet, it goes on from there.
 pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, resource: &str) {
     let host = bare.split_once('@').map_or("", |(_, host)| host);
     let modules = scene.facts.modules_of(host);
     let is_on = modules.is_some_and(|modules| modules.mod_offline.is_some());
     let flushes = &mut scene.sessions.flushes;
-    if !is_on || flushes.len() >= FLUSHES_MAX || flushes.iter().any(|f| *f.bare == *bare) {
+    if let Some(flush) = flushes.iter_mut().find(|flush| *flush.bare == *bare) {
+        if flush.left && flush.resource.is_empty() {
+            flush.resource = resource.into();
+        }
+        return;
+    }
+    if !is_on || flushes.len() >= FLUSHES_MAX {
         return;
     }
     flushes.push(Flush {
@@ -63,6 +71,7 @@ pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, r
         rows: VecDeque::new(),
         sends_due: 0,
         asked: true,
+        left: false,
         kept: false,
         held: Vec::new(),
         held_bytes: 0,
@@ -92,7 +101,8 @@ pub fn hold<O: Outbox>(
 ) -> Option<Outcome> {
     let mut flushes = scene.sessions.flushes.iter_mut();
     let flush = flushes.find(|flush| *flush.bare == *bare)?;
-    if resource.is_some_and(|resource| *flush.resource != *resource) {
+    let is_for_another = resource.is_some_and(|resource| *flush.resource != *resource);
+    if is_for_another || flush.resource.is_empty() {
         return None;
     }
     let waits = match kind {
@@ -172,6 +182,9 @@ pub fn page<O: Outbox>(
     let Some(flush) = flushes.get_mut(place) else {
         return;
     };
+    if flush.left {
+        return over(scene, place);
+    }
     if rows.is_empty() {
         if std::mem::take(&mut flush.kept) {
             let (bare, after) = (flush.bare.clone(), flush.written);
@@ -243,24 +256,32 @@ fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
 /// Called once a turn: what the sockets have taken is removed from the store, and what comes next is
 /// written, or asked for where the page ends.
 pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
-    let mut due = Vec::new();
-    for (place, flush) in scene.sessions.flushes.iter_mut().enumerate() {
-        if !flush.asked && flush.sends_due == 0 {
-            let ends = flush.rows.is_empty();
-            if ends {
-                flush.asked = true;
-                flush.kept = false;
-            }
-            due.push((
-                place,
-                ends,
-                flush.connection,
-                flush.bare.clone(),
-                flush.written,
-            ));
+    let is_due = |flush: &&Flush| !flush.asked && flush.sends_due == 0;
+    let due: Vec<Key> = scene
+        .sessions
+        .flushes
+        .iter()
+        .filter(is_due)
+        .map(|flush| flush.connection)
+        .collect();
+    for connection in due {
+        let flushes = &mut scene.sessions.flushes;
+        let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+            continue;
+        };
+        let Some(flush) = flushes.get_mut(place) else {
+            continue;
+        };
+        if flush.left {
+            over(scene, place);
+            continue;
         }
-    }
-    for (place, ends, connection, bare, through) in due {
+        let (bare, through) = (flush.bare.clone(), flush.written);
+        let ends = flush.rows.is_empty();
+        if ends {
+            flush.asked = true;
+            flush.kept = false;
+        }
         forget(scene, &bare, through);
         match ends {
             true => next_page(scene, connection, &bare, through),
@@ -283,27 +304,63 @@ fn forget<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, through: u64) {
     );
 }
 
-/// A session has ended; another one of its user may go on with what is kept.
+/// A session has ended, or wants no messages any more. What was written to it is marked when its
+/// socket has taken it, lest it comes twice; another session of its user goes on with the rest then.
 pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
     let flushes = &mut scene.sessions.flushes;
     let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
         return;
     };
-    let flush = flushes.swap_remove(place);
+    let Some(flush) = flushes.get_mut(place).filter(|flush| !flush.left) else {
+        return;
+    };
+    if !flush.asked && flush.sends_due == 0 {
+        return over(scene, place);
+    }
+    flush.left = true;
+    flush.rows.clear();
+    let next = next(scene, bare).map(|(_, resource)| resource);
+    let Some(flush) = scene.sessions.flushes.get_mut(place) else {
+        return;
+    };
+    let held = match &next {
+        Some(_) => Vec::new(),
+        // Nobody waits for it: it is kept like the rest.
+        None => std::mem::take(&mut flush.held),
+    };
+    flush.resource = next.unwrap_or_default();
+    release(scene, bare, held);
+}
+
+/// A connection is gone, or nothing that is still written to it can be relied on.
+pub fn gone<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key) {
+    let mut flushes = scene.sessions.flushes.iter();
+    if let Some(place) = flushes.position(|flush| flush.connection == connection) {
+        over(scene, place);
+    }
+}
+
+/// Nothing more comes of it: another session of the user may go on with what is kept.
+fn over<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
+    let flush = scene.sessions.flushes.swap_remove(place);
+    let bare = &*flush.bare;
     if !flush.asked && flush.sends_due == 0 {
         forget(scene, bare, flush.written);
     }
-    let held = flush.held;
+    if let Some((connection, resource)) = next(scene, bare) {
+        begin(scene, connection, bare, &resource);
+    }
+    release(scene, bare, flush.held);
+}
+
+/// A session of the user that wants messages.
+fn next<O: Outbox>(scene: &Scene<'_, O>, bare: &str) -> Option<(Key, Box<str>)> {
     let hash = scene.sessions.hash(bare);
     let user = scene.sessions.user(hash, bare);
     let mut sessions = user.into_iter().flat_map(|user| user.sessions());
-    let next = sessions
+    sessions
         .find(|session| session.priority.is_some_and(|priority| priority >= 0))
-        .map(|session| (session.connection, session.resource.clone()));
-    if let Some((connection, resource)) = next {
-        begin(scene, connection, bare, &resource);
-    }
-    release(scene, bare, held);
+        .map(|session| (session.connection, session.resource.clone()))
 }
 
 #[cfg(test)]

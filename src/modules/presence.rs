@@ -138,8 +138,10 @@ fn available<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
         probe_contacts(scene, sender);
         subscription::remind(scene, sender);
     }
-    if priority >= 0 && !wanted_messages && may_have_kept {
-        kept::begin(scene, sender.connection, sender.bare, sender.resource);
+    match priority {
+        0.. if wanted_messages || !may_have_kept => {}
+        0.. => kept::begin(scene, sender.connection, sender.bare, sender.resource),
+        _ => kept::ended(scene, sender.connection, sender.bare),
     }
 }
 
@@ -360,6 +362,7 @@ fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza:
         if is_last {
             last::left(scene, sender.bare, &status(stanza));
         }
+        kept::ended(scene, sender.connection, sender.bare);
     }
     tell_directed(scene, (sender.full, sender.bare), &directed, was_available);
 }

@@ -128,6 +128,9 @@ pub struct Flush {
     pub sends_due: u8,
     /// The store is asked for the next ones.
     pub asked: bool,
+    /// The session wants no more of them: what was written is still to be marked. The resource is the
+    /// one that goes on then; empty where there is none.
+    pub left: bool,
     /// Since it was asked last, one more was kept.
     pub kept: bool,
     /// What came meanwhile and is to come behind the rest.

@@ -4,13 +4,15 @@ How long a message stays so is the window of the store's commits, and what a com
 
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from harness.listener import Listener
-from harness.wire import Wire
+from harness.process import STOP_SECONDS
+from harness.wire import FOOTER, Wire
 
 # Kills; MEERKAT_KILLS asks for more.
 ROUNDS = int(os.environ.get("MEERKAT_KILLS", "12"))
@@ -124,12 +126,8 @@ def under_way(server, wire):
     return int(sent, 16) + int(received, 16)
 
 
-def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing):
-    """The socket takes a part, then the window passes, then the kill strikes: of what was taken only
-    what is in one write with something that was not may come twice."""
-    server = start_server(
-        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=MANY
-    )
+def stuck(server, closing):
+    """A reader whose sockets have taken all that they can of what was kept for it, and what it has read."""
     long = "x" * 1000
     writer = closing(Wire(server.listeners[0].address))
     writer.login("writer", "secret")
@@ -150,15 +148,55 @@ def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing)
         for commits in range(commits + 1, commits + 21):
             writer.send(FENCE.format(f"-{commits}"))
             writer.until_tag("iq", f"f-{commits}", "result")
+    writer.send(FOOTER)
+    writer.close()
+    return reader, text
+
+
+def first_of_the_rest(server, closing):
+    """The number of the first message that comes at the next login."""
+    again = closing(Wire(server.listeners[0].address))
+    again.login("reader", "secret")
+    again.send("<presence/>")
+    return int(re.search(r"(\d+)</body>", again.until("</message>"))[1])
+
+
+def test_what_a_slow_reader_has_taken_does_not_come_again(start_server, closing):
+    """The socket takes a part, then the window passes, then the kill strikes: of what was taken only
+    what is in one write with something that was not may come twice."""
+    server = start_server(
+        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=MANY
+    )
+    reader, text = stuck(server, closing)
     server.kill()
     text += reader.to_end()
     taken = text.count("</message>")
     assert taken < TOO_MANY, "the sockets have taken everything"
     server.serve()
-    again = closing(Wire(server.listeners[0].address))
-    again.login("reader", "secret")
-    again.send("<presence/>")
-    behind = int(re.search(r"(\d+)</body>", again.until("</message>"))[1])
+    behind = first_of_the_rest(server, closing)
     assert behind <= taken
     print(f"{taken} of {TOO_MANY} messages were taken, {taken - behind} came twice")
-    assert taken - behind <= WRITE // len(long), f"{taken} were taken, and again comes {behind}"
+    assert taken - behind <= WRITE // 1000, f"{taken} were taken, and again comes {behind}"
+
+
+@pytest.mark.parametrize("how", ["closes", "goes and closes", "server stops"])
+def test_a_slow_reader_whose_stream_ends_in_order_gets_nothing_twice(start_server, closing, how):
+    server = start_server(
+        listeners=[Listener()], accounts=dict.fromkeys(("writer", "reader"), "secret"), sections=MANY
+    )
+    reader, text = stuck(server, closing)
+    match how:
+        case "closes":
+            reader.send(FOOTER)
+        case "goes and closes":
+            reader.send(b"<presence type='unavailable'/>" + FOOTER)
+        case "server stops":
+            server.signal(signal.SIGTERM)
+    text += reader.until("</stream:stream>")
+    reader.close()
+    if how == "server stops":
+        assert server.ended_within(STOP_SECONDS)
+        server.serve()
+    taken = text.count("</message>")
+    assert taken < TOO_MANY, "the sockets have taken everything"
+    assert first_of_the_rest(server, closing) == taken
