@@ -18,6 +18,7 @@ use crate::modules::Waiting;
 use crate::modules::contact::About;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::domain_of;
+use crate::modules::presence::was_shown;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::error::StanzaCondition;
@@ -85,10 +86,9 @@ pub fn is_secret(
     let Some(from) = from else {
         return true;
     };
-    let (full, asker) = (from.full(), from.bare());
+    let asker = from.bare();
     let sees = sessions.roster(bare).is_some_and(|r| r.state(&asker).from);
-    let was_shown = |jid: &str| session.directed.iter().any(|shown| **shown == *jid);
-    *asker != *bare && !sees && !was_shown(&full) && !was_shown(&asker)
+    *asker != *bare && !sees && !was_shown(session, &from.full())
 }
 
 /// So many seconds ago, with these words.

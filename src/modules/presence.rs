@@ -223,7 +223,11 @@ fn probe_contacts<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) {
 /// Section 4.3.2: `from` asks how a user of this shard is. Nobody here means no answer: silence is
 /// what the other side assumes anyway, and a thousand contacts who are away would cost a thousand
 /// reads.
-pub fn probed<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, from: &str) {
+pub fn probed<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    (bare, resource): (&str, Option<&str>),
+    from: &str,
+) {
     let hash = scene.sessions.hash(bare);
     let asks = from.split_once('/').map_or(from, |(bare, _)| bare);
     let Some(user) = scene.sessions.user(hash, bare) else {
@@ -233,6 +237,16 @@ pub fn probed<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, from: &str) {
         return;
     };
     if asks != bare && !roster.state(asks).from {
+        let session = resource.and_then(|resource| user.session(resource));
+        if let Some(session) = session.filter(|session| was_shown(session, from)) {
+            // SPEC(RFC 6121 4.6.6): that it is there, and nothing more.
+            let full = format!("{bare}/{}", session.resource);
+            let (own, to) = (reply::attribute(&full), reply::attribute(from));
+            let answer = format!("<presence from='{own}' to='{to}'/>");
+            return bounce::send(scene, bare, from, available_kind(), |out| {
+                out.extend_from_slice(answer.as_bytes());
+            });
+        }
         let kind = Type::Presence(PresenceType::Unsubscribed);
         let (own, to) = (reply::attribute(bare), reply::attribute(asks));
         let answer = format!("<presence type='unsubscribed' from='{own}' to='{to}'/>");
@@ -251,6 +265,13 @@ pub fn probed<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, from: &str) {
             addressed(&presence, from, out);
         });
     }
+}
+
+/// Whether a session has sent directed presence to an entity, or to its account.
+pub fn was_shown(session: &Session, full: &str) -> bool {
+    let account = full.split_once('/').map_or(full, |(bare, _)| bare);
+    let mut shown = session.directed.iter();
+    shown.any(|shown| **shown == *full || **shown == *account)
 }
 
 /// A contact sees from now on who of the user is here (section 3.1.5).
@@ -342,29 +363,39 @@ fn unavailable<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza:
     let was_available = session.priority.take().is_some();
     session.presence = None;
     let directed = std::mem::take(&mut session.directed);
-    if was_available {
+    let mut gone = Vec::new();
+    if stanza.bytes.len() > PRESENCE_BYTES_MAX {
+        // That the session is gone is told all the same.
+        gone.extend_from_slice(unavailable_from(sender.stamp).as_bytes());
+    } else {
         let stamp = Stamp {
             from: sender.stamp,
             to: None,
         };
-        let mut stamped = Vec::with_capacity(stanza.bytes.len() + 2 * sender.stamp.len() + 16);
-        relay(stanza, stamp, &mut stamped);
+        relay(stanza, stamp, &mut gone);
+    }
+    if was_available {
         // Section 4.5.2: to the others, and to the resource itself.
         let told = |session: &&Session| {
             session.priority.is_some() || &*session.resource == sender.resource
         };
         for other in user.sessions().iter().filter(told) {
-            give_presence(scene.outbox, other, &stamped, sender.bare);
+            give_presence(scene.outbox, other, &gone, sender.bare);
         }
         let is_last = !user.sessions().iter().any(|s| s.priority.is_some());
         let kind = Type::Presence(PresenceType::Unavailable);
-        to_contacts(scene, sender.bare, |state| state.from, kind, &stamped);
+        to_contacts(scene, sender.bare, |state| state.from, kind, &gone);
         if is_last {
             last::left(scene, sender.bare, &status(stanza));
         }
         kept::ended(scene, sender.connection, sender.bare);
     }
-    tell_directed(scene, (sender.full, sender.bare), &directed, was_available);
+    tell_directed(scene, sender.bare, &directed, &gone, was_available);
+}
+
+/// Unavailable presence without a word and without `to`; `from` may stand between apostrophes.
+fn unavailable_from(from: &str) -> String {
+    format!("<presence from='{from}' type='unavailable'/>")
 }
 
 /// Section 4.6.3: remembers who got directed presence, so that they hear of the end.
@@ -397,26 +428,19 @@ pub fn note_directed<O: Outbox>(
 pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, session: &Session) {
     // Where there is no presence nobody has seen any.
     let is_seen = session.priority.is_some() && session.presence.is_some();
+    let gone = unavailable_from(&reply::attribute(full));
     if is_seen {
         let hash = scene.sessions.hash(bare);
-        let (from, to) = (reply::attribute(full), reply::attribute(bare));
         if let Some(user) = scene.sessions.user(hash, bare) {
-            for other in user
-                .sessions()
-                .iter()
-                .filter(|session| session.priority.is_some())
-            {
-                let room = NOTICE_BYTES + full.len() + bare.len();
-                let kind = Type::Presence(PresenceType::Unavailable);
-                let write = |out: &mut Vec<u8>| notice(&from, &to, out);
-                scene.outbox.hand(other.connection, kind, room, write);
+            let others = user.sessions().iter();
+            for other in others.filter(|session| session.priority.is_some()) {
+                give_presence(scene.outbox, other, gone.as_bytes(), bare);
             }
         }
         let kind = Type::Presence(PresenceType::Unavailable);
-        let gone = format!("<presence from='{from}' type='unavailable'/>");
         to_contacts(scene, bare, |state| state.from, kind, gone.as_bytes());
     }
-    tell_directed(scene, (full, bare), &session.directed, is_seen);
+    tell_directed(scene, bare, &session.directed, gone.as_bytes(), is_seen);
     let hash = scene.sessions.hash(bare);
     let user = scene.sessions.user(hash, bare);
     let mut others = user.into_iter().flat_map(|user| user.sessions());
@@ -430,20 +454,22 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, full: &str, bare: &str, sessio
 /// Those who got directed presence hear of the end, unless they have as contacts.
 fn tell_directed<O: Outbox>(
     scene: &mut Scene<'_, O>,
-    (full, bare): (&str, &str),
+    bare: &str,
     directed: &[Box<str>],
+    gone: &[u8],
     was_available: bool,
 ) {
-    let from = reply::attribute(full);
     for entity in directed {
         let account = entity.split_once('/').map_or(&**entity, |(bare, _)| bare);
         let roster = scene.sessions.roster(bare);
         if was_available && roster.is_some_and(|roster| roster.state(account).from) {
             continue;
         }
-        let to = reply::attribute(entity);
+        let room = gone.len() + NOTICE_BYTES + entity.len();
         let kind = Type::Presence(PresenceType::Unavailable);
-        bounce::send(scene, full, entity, kind, |out| notice(&from, &to, out));
+        bounce::send_sized(scene, (bare, entity), kind, room, |out| {
+            addressed(gone, entity, out);
+        });
     }
 }
 

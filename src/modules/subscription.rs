@@ -136,7 +136,11 @@ pub fn react<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
         .attr("type")
         .and_then(|kind| Verb::ALL.into_iter().find(|verb| verb.name() == kind));
     match verb {
-        None => presence::probed(scene, bare, &from),
+        None => {
+            let to = parsed.attr("to").and_then(|to| crate::jid::parse(to).ok());
+            let resource = to.as_ref().and_then(|to| to.resource.as_deref());
+            presence::probed(scene, (bare, resource), &from);
+        }
         Some(_) if jid == bare => {}
         Some(verb) => {
             let what = match verb {
