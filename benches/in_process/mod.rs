@@ -11,9 +11,9 @@ use meerkat::base::key::Key;
 use meerkat::modules::Asked;
 use meerkat::modules::Facts;
 use meerkat::modules::Scene;
+use meerkat::modules::handover::arrive;
 use meerkat::modules::pipeline::Origin;
 use meerkat::modules::pipeline::Sender;
-use meerkat::modules::pipeline::arrive;
 use meerkat::modules::pipeline::carry;
 use meerkat::proto::ns;
 use meerkat::proto::stanza::Stanza;
@@ -49,6 +49,10 @@ pub(crate) enum Case {
     Full,
     /// To the bare JID of a user of another shard: into the envelopes, and out of them there.
     Crossing,
+    /// As `Bare`; both block somebody and have asked for copies.
+    InUse,
+    /// As `Crossing`; both block somebody and have asked for copies.
+    InUseCrossing,
     /// To an address of a component of the same shard.
     ToService,
     /// From an address of a component to the bare JID of a user of the same shard.
@@ -60,10 +64,12 @@ const SERVICE: &str = "echo.localhost";
 
 impl Case {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Bare,
         Self::Full,
         Self::Crossing,
+        Self::InUse,
+        Self::InUseCrossing,
         Self::ToService,
         Self::FromService,
     ];
@@ -71,9 +77,19 @@ impl Case {
     /// The namespace of the sender's stream.
     fn content(self) -> &'static str {
         match self {
-            Self::Bare | Self::Full | Self::Crossing | Self::ToService => ns::CLIENT,
             Self::FromService => ns::COMPONENT_ACCEPT,
+            Self::Bare
+            | Self::Full
+            | Self::Crossing
+            | Self::InUse
+            | Self::InUseCrossing
+            | Self::ToService => ns::CLIENT,
         }
+    }
+
+    /// Whether the recipient is on another shard.
+    fn crosses(self) -> bool {
+        matches!(self, Self::Crossing | Self::InUseCrossing)
     }
 
     /// What it is called on the command line and in records.
@@ -82,6 +98,8 @@ impl Case {
             Self::Bare => "bare",
             Self::Full => "full",
             Self::Crossing => "crossing",
+            Self::InUse => "in-use",
+            Self::InUseCrossing => "in-use-crossing",
             Self::ToService => "to-service",
             Self::FromService => "from-service",
         }
@@ -121,6 +139,13 @@ impl Shard {
         let user = self.sessions.user_mut(hash, bare).expect("just bound");
         user.session_mut(resource).expect("just bound").priority = Some(0);
         key
+    }
+
+    /// The user, if it is of this shard, blocks somebody, and the session wants copies.
+    fn wish(&mut self, bare: &str, resource: &str) {
+        let blocked = ["nobody@example.org".into()];
+        self.sessions.change_blocked(bare, |list| list.add(blocked));
+        self.sessions.want_carbons(bare, resource, true);
     }
 
     /// A component's connection, which serves [`SERVICE`].
@@ -183,7 +208,7 @@ impl Exchange {
     /// Ready to send.
     pub(crate) fn new(case: Case) -> Self {
         let hasher = RandomState::new();
-        let shards = if case == Case::Crossing { 2 } else { 1 };
+        let shards = if case.crosses() { 2 } else { 1 };
         let mut home = Shard::new(0, &hasher);
         let mut away = Shard::new(1, &hasher);
         let owner_of = |bare: &str| owner(Table::new(hasher.clone()).hash(bare), shards);
@@ -194,7 +219,7 @@ impl Exchange {
             .expect("half of 64 names are owned here")
             .clone();
         let from = home.log_in(&from_bare, "desk");
-        let to = if case == Case::Crossing {
+        let to = if case.crosses() {
             let to = names.iter().find(|name| owner_of(name) == 1);
             let to = to.expect("half of 64 names are owned there");
             away.log_in(to, "desk");
@@ -205,19 +230,26 @@ impl Exchange {
             to
         };
         let address = match case {
-            Case::Bare | Case::Crossing | Case::FromService => to.clone(),
             Case::Full => format!("{to}/desk"),
             Case::ToService => format!("bot@{SERVICE}/x"),
+            Case::Bare | Case::Crossing | Case::InUse | Case::InUseCrossing | Case::FromService => {
+                to.clone()
+            }
         };
+        if matches!(case, Case::InUse | Case::InUseCrossing) {
+            home.wish(&from_bare, "desk");
+            home.wish(to, "desk");
+            away.wish(to, "desk");
+        }
         let component = home.serve();
         let (from, from_bare) = match case {
             Case::FromService => (component, format!("bot@{SERVICE}")),
-            Case::Bare | Case::Full | Case::Crossing | Case::ToService => (from, from_bare),
+            _ => (from, from_bare),
         };
         let from_full = format!("{from_bare}/desk");
         let written = match case {
             Case::FromService => format!(" from='{from_full}'"),
-            Case::Bare | Case::Full | Case::Crossing | Case::ToService => String::new(),
+            _ => String::new(),
         };
         Self {
             home,
@@ -267,7 +299,7 @@ impl Exchange {
         let stanza = stanza.expect("it is a message");
         let origin = match self.case {
             Case::FromService => Origin::Peer,
-            Case::Bare | Case::Full | Case::Crossing | Case::ToService => Origin::Session,
+            _ => Origin::Session,
         };
         let sender = Sender {
             origin,

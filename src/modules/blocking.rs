@@ -4,8 +4,6 @@
 //! sessions. Stanzas of users who block nobody are not looked at.
 //! Own server and own account are never blocked, lest the list could not be changed any more.
 
-use std::borrow::Cow;
-
 use crate::modules::Answer;
 use crate::modules::Call;
 use crate::modules::Effect;
@@ -19,6 +17,7 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::answer;
 use crate::modules::bounce;
+use crate::modules::parcel::Parcel;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::presence;
@@ -40,10 +39,6 @@ use crate::store::data::DataResponse;
 use crate::store::data::Remove;
 use crate::store::data::Room;
 use crate::xml::element::Element;
-use crate::xml::scan::Found;
-use crate::xml::scan::Limits;
-use crate::xml::scan::Scanner;
-use crate::xml::scan::StreamScope;
 
 /// Whom one account may block.
 pub const BLOCKED_ROOM: Room = Room {
@@ -317,21 +312,15 @@ fn leave<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str) {
     }
 }
 
-/// What becomes of a stanza to a user who blocks somebody; `write` appends it, which takes `room` bytes
-/// at most. Called for such users only.
-pub fn screen(user: &User, kind: Type, room: usize, write: &impl Fn(&mut Vec<u8>)) -> Screen {
+/// What becomes of a stanza to a user who blocks somebody.
+pub fn screen(user: &User, parcel: &impl Parcel) -> Screen {
     let Some(list) = user.blocked() else {
         return Screen::Pass;
     };
-    let mut stanza = Vec::with_capacity(room);
-    write(&mut stanza);
-    let from = match leading_from(&stanza) {
-        Some(from) => crate::jid::parse(from).ok().map(|from| from.full()),
-        None => sender_of(&stanza).map(Cow::Owned),
-    };
-    let Some(from) = from else {
+    let Some(from) = parcel.sender() else {
         return Screen::Pass;
     };
+    let kind = parcel.kind();
     let bare = from.split_once('/').map_or(&*from, |(bare, _)| bare);
     // The own server and the own resources are always heard.
     let domain = user.bare().split_once('@').map_or("", |(_, domain)| domain);
@@ -345,48 +334,14 @@ pub fn screen(user: &User, kind: Type, room: usize, write: &impl Fn(&mut Vec<u8>
     }
 }
 
-/// `from` of a stanza where it stands first and as it is, as relaying writes it: what every message to
-/// somebody who blocks somebody is looked at for is found without reading the message.
-fn leading_from(stanza: &[u8]) -> Option<&str> {
-    const START: &[u8] = b" from='";
-    let name_end = memchr::memchr3(b' ', b'>', b'/', stanza)?;
-    let value = stanza.get(name_end..)?.strip_prefix(START)?;
-    let value = value.get(..memchr::memchr(b'\'', value)?)?;
-    let as_it_is = |byte: &u8| *byte >= b' ' && *byte != b'&';
-    let is_plain = value.iter().all(as_it_is);
-    is_plain.then(|| std::str::from_utf8(value).ok()).flatten()
-}
-
-/// The prepared address in `from` of a stanza that is relayed.
-pub fn sender_of(stanza: &[u8]) -> Option<String> {
-    let limits = Limits {
-        stanza_bytes_max: usize::MAX,
-        ..Limits::default()
-    };
-    let mut scanner = Scanner::new();
-    let scope = StreamScope::ordinary(ns::CLIENT);
-    let Ok(Found::Element { .. }) = scanner.scan(&limits, &scope, stanza) else {
-        return None;
-    };
-    let from = scanner.head().attribute(stanza, b"from")?.decoded(stanza);
-    Some(crate::jid::parse(&from).ok()?.full().into_owned())
-}
-
-/// Whether the sender, a session, blocks whom a stanza is for. Called only while somebody of this
-/// shard blocks somebody.
-pub fn forbids<O: Outbox>(
-    scene: &Scene<'_, O>,
-    sender: &Sender<'_>,
-    to: &crate::jid::Parts<'_>,
-) -> bool {
-    let hash = scene.sessions.hash(sender.bare);
-    let user = scene.sessions.user(hash, sender.bare);
-    let Some(list) = user.and_then(User::blocked) else {
+/// Whether a user blocks whom a stanza of one of its sessions is for.
+pub fn forbids(hosts: &Hosts, user: &User, to: &crate::jid::Parts<'_>) -> bool {
+    let Some(list) = user.blocked() else {
         return false;
     };
     let is_ours = match &to.node {
-        None => scene.hosts.serves(&to.domain),
-        Some(_) => to.bare() == sender.bare,
+        None => hosts.serves(&to.domain),
+        Some(_) => *to.bare() == *user.bare(),
     };
     !is_ours && list.blocks(&to.full())
 }
@@ -422,29 +377,6 @@ pub fn refuse<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sender_is_found_where_relaying_writes_it() {
-        let cases = [
-            ("<message from='a@b/c' to='d'/>", Some("a@b/c")),
-            ("<x:message from='a@b'>", Some("a@b")),
-            ("<message from='a@b/&amp;'/>", None),
-            ("<message from='a@b/\t'/>", None),
-            ("<message to='d' from='a@b/c'/>", None),
-            ("<message\tfrom='a@b/c'/>", None),
-            ("<message><x from='a@b'/></message>", None),
-            ("<message/>", None),
-            ("<message from='a@b", None),
-            ("", None),
-        ];
-        for (stanza, expected) in cases {
-            assert_eq!(leading_from(stanza.as_bytes()), expected, "{stanza}");
-            let whole = Element::parse(stanza.as_bytes(), ns::CLIENT, &[]).is_ok();
-            if let Some(from) = expected.filter(|_| whole) {
-                assert_eq!(sender_of(stanza.as_bytes()).as_deref(), Some(from));
-            }
-        }
-    }
 
     #[test]
     fn what_a_command_names() {

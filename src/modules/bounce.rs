@@ -1,8 +1,9 @@
 //! RFC 6120 section 8.3: errors that go back to a sender who may be on another shard.
 
 use crate::modules::Scene;
+use crate::modules::handover::give;
+use crate::modules::parcel::Made;
 use crate::modules::pipeline::Outbox;
-use crate::modules::pipeline::give;
 use crate::proto::ns;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
@@ -96,9 +97,11 @@ pub fn send_sized<O: Outbox>(
         scene,
         from,
         (&bare, node, &parts.domain, resource),
-        kind,
-        room,
-        write,
+        &Made {
+            kind,
+            room,
+            write: &write,
+        },
     );
 }
 
@@ -114,16 +117,19 @@ pub fn send_prepared<O: Outbox>(
         Some((_, domain)) => (true, domain),
         None => (false, bare),
     };
-    send_parts(scene, from, (bare, node, domain, None), kind, room, write);
+    let made = Made {
+        kind,
+        room,
+        write: &write,
+    };
+    send_parts(scene, from, (bare, node, domain, None), &made);
 }
 
 fn send_parts<O: Outbox>(
     scene: &mut Scene<'_, O>,
     from: &str,
     (bare, node, domain, resource): (&str, bool, &str, Option<&str>),
-    kind: Type,
-    room: usize,
-    write: impl Fn(&mut Vec<u8>),
+    made: &Made<'_>,
 ) {
     let node = node.then_some(bare);
     let hash = |text: &str| scene.sessions.hash(text);
@@ -147,10 +153,10 @@ fn send_parts<O: Outbox>(
                 local,
                 remote,
             };
-            give(scene, owner, to, kind, room, &write);
+            give(scene, owner, to, made);
             return;
         }
         Destination::Host | Destination::Absent => return,
     };
-    give(scene, owner, to, kind, room, &write);
+    give(scene, owner, to, made);
 }

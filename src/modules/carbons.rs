@@ -11,17 +11,14 @@ use crate::modules::Module;
 use crate::modules::Route;
 use crate::modules::Scene;
 use crate::modules::To;
+use crate::modules::parcel::Parcel;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
-use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
-use crate::proto::stanza::relay::Stamp;
-use crate::proto::stanza::relay::relay;
-use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply::attribute;
 use crate::route::hosts::Hosts;
 use crate::session::table::Session;
@@ -128,12 +125,17 @@ pub fn is_eligible(message: &Element, direction: Direction) -> bool {
     }
 }
 
-/// A session of this shard has sent a message: its user's other resources may want a copy.
+/// Whether another session of the user than this one wants copies of what this one sends.
+pub fn wants_copies(user: &User, resource: &str) -> bool {
+    let mut sessions = user.sessions().iter();
+    sessions.any(|session| session.carbons && &*session.resource != resource)
+}
+
+/// A session of this shard has sent a message of which another one of its user wants a copy.
 pub fn sent<O: Outbox>(
     scene: &mut Scene<'_, O>,
     sender: &Sender<'_>,
-    stanza: &Stanza<'_>,
-    stamp: Stamp<'_>,
+    parcel: &impl Parcel,
     to: &str,
 ) {
     // Between the own resources what is received says it all.
@@ -145,28 +147,23 @@ pub fn sent<O: Outbox>(
         return;
     };
     let wants = |session: &Session| session.carbons && &*session.resource != sender.resource;
-    if !user.sessions().iter().any(wants) {
-        return;
-    }
-    let mut bytes = Vec::with_capacity(relayed_bytes(stanza, stamp));
-    relay(stanza, stamp, &mut bytes);
+    let bytes = parcel.to_bytes();
     copy(scene.outbox, user, &bytes, Direction::Sent, wants);
 }
 
 /// Some resources of a user of this shard got a message; `got` says which. The others may want a
-/// copy. `write` appends the message.
+/// copy.
 pub fn received<O: Outbox>(
     outbox: &mut O,
     user: &User,
     got: &dyn Fn(&Session) -> bool,
-    write: &impl Fn(&mut Vec<u8>),
+    parcel: &impl Parcel,
 ) {
     let wants = |session: &Session| session.carbons && !got(session);
     if !user.sessions().iter().any(wants) {
         return;
     }
-    let mut bytes = Vec::new();
-    write(&mut bytes);
+    let bytes = parcel.to_bytes();
     copy(outbox, user, &bytes, Direction::Received, wants);
 }
 

@@ -15,11 +15,13 @@ use crate::base::key::Key;
 use crate::modules::Scene;
 use crate::modules::Topic;
 use crate::modules::bounce;
+use crate::modules::handover::Outcome;
+use crate::modules::handover::hand_over;
 use crate::modules::offline::ask;
 use crate::modules::offline::keep;
+use crate::modules::parcel::Parcel;
+use crate::modules::parcel::Stamped;
 use crate::modules::pipeline::Outbox;
-use crate::modules::pipeline::Outcome;
-use crate::modules::pipeline::hand_over;
 use crate::modules::time;
 use crate::proto::ns;
 use crate::proto::stanza::MessageType;
@@ -96,9 +98,9 @@ pub fn hold<O: Outbox>(
     scene: &mut Scene<'_, O>,
     bare: &str,
     resource: Option<&str>,
-    kind: Type,
-    write: &impl Fn(&mut Vec<u8>),
+    parcel: &impl Parcel,
 ) -> Option<Outcome> {
+    let kind = parcel.kind();
     let mut flushes = scene.sessions.flushes.iter_mut();
     let flush = flushes.find(|flush| *flush.bare == *bare)?;
     let is_for_another = resource.is_some_and(|resource| *flush.resource != *resource);
@@ -117,11 +119,10 @@ pub fn hold<O: Outbox>(
         return None;
     }
     if flush.kept {
-        return is_storable(kind).then(|| keep(scene, bare, kind, write));
+        return is_storable(kind).then(|| keep(scene, bare, parcel));
     }
     if flush.held.len() < HELD_MAX && flush.held_bytes < HELD_BYTES_MAX {
-        let mut stanza = Vec::new();
-        write(&mut stanza);
+        let stanza = parcel.to_bytes();
         flush.held_bytes += stanza.len();
         flush.held.push(Held {
             kind,
@@ -138,12 +139,12 @@ pub fn hold<O: Outbox>(
             release(scene, bare, vec![held]);
             continue;
         }
-        let write = |out: &mut Vec<u8>| out.extend_from_slice(&held.stanza);
-        if let Outcome::Bounce(condition) = keep(scene, bare, held.kind, &write) {
+        let parcel = parcel_of(&held);
+        if let Outcome::Bounce(condition) = keep(scene, bare, &parcel) {
             bounce::bounce(scene, &held.stanza, held.kind, condition);
         }
     }
-    Some(keep(scene, bare, kind, write))
+    Some(keep(scene, bare, parcel))
 }
 
 fn is_storable(kind: Type) -> bool {
@@ -154,13 +155,18 @@ fn is_storable(kind: Type) -> bool {
 fn release<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, held: Vec<Held>) {
     let hash = scene.sessions.hash(bare);
     for held in held {
-        let stanza = &held.stanza;
-        let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
-        let (resource, room) = (held.resource.as_deref(), stanza.len());
-        let outcome = hand_over(scene, hash, bare, resource, held.kind, room, &write);
+        let resource = held.resource.as_deref();
+        let outcome = hand_over(scene, hash, bare, resource, &parcel_of(&held));
         if let Outcome::Bounce(condition) = outcome {
-            bounce::bounce(scene, stanza, held.kind, condition);
+            bounce::bounce(scene, &held.stanza, held.kind, condition);
         }
+    }
+}
+
+fn parcel_of(held: &Held) -> Stamped<'_> {
+    Stamped {
+        kind: held.kind,
+        bytes: &held.stanza,
     }
 }
 

@@ -11,11 +11,13 @@
 
 use crate::modules::Scene;
 use crate::modules::answer;
-use crate::modules::blocking;
 use crate::modules::bounce;
+use crate::modules::handover::Outcome;
+use crate::modules::handover::deliver_now;
+use crate::modules::parcel::Parcel;
+use crate::modules::parcel::Stamped;
+use crate::modules::parcel::sender_of;
 use crate::modules::pipeline::Outbox;
-use crate::modules::pipeline::Outcome;
-use crate::modules::pipeline::deliver_now;
 use crate::modules::roster;
 use crate::modules::roster_change;
 use crate::modules::subscription;
@@ -105,11 +107,12 @@ pub fn received<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, kind: Type, sta
     if !scene.sessions.rosters().waits(hash, bare) {
         return subscription::react(scene, bare, &stanza);
     }
-    let Some(from) = blocking::sender_of(&stanza) else {
+    let from = sender_of(&stanza).map(|from| bare_of(&from).into());
+    let Some(from) = from else {
         return;
     };
     let deed = Deed {
-        from: bare_of(&from).into(),
+        from,
         kind,
         resource: None,
         stanza: stanza.into_boxed_slice(),
@@ -117,22 +120,19 @@ pub fn received<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, kind: Type, sta
     scene.sessions.rosters_mut().push(hash, bare, deed);
 }
 
-/// A stanza for a user of this shard while rosters change: None where it need not wait. `write`
-/// appends it.
+/// A stanza for a user of this shard while rosters change: None where it need not wait.
 pub fn hold<O: Outbox>(
     scene: &mut Scene<'_, O>,
     (hash, bare, resource): (u64, &str, Option<&str>),
-    kind: Type,
-    write: &impl Fn(&mut Vec<u8>),
+    parcel: &impl Parcel,
 ) -> Option<Outcome> {
+    let kind = parcel.kind();
     let is_for_server = matches!(kind, Type::Iq(IqType::Get | IqType::Set)) && resource.is_none();
     let rosters = scene.sessions.rosters();
     if is_for_server || subscription::is_ours(kind) || !rosters.is_busy_with(hash, bare) {
         return None;
     }
-    let mut stanza = Vec::new();
-    write(&mut stanza);
-    let from = blocking::sender_of(&stanza)?;
+    let from = parcel.sender()?;
     let from = bare_of(&from);
     if !rosters.follows(hash, bare, from) {
         return None;
@@ -141,7 +141,7 @@ pub fn hold<O: Outbox>(
         from: from.into(),
         kind,
         resource: resource.map(Box::from),
-        stanza: stanza.into_boxed_slice(),
+        stanza: parcel.to_bytes().into_boxed_slice(),
     };
     Some(match scene.sessions.rosters_mut().push(hash, bare, deed) {
         true => Outcome::Done,
@@ -196,8 +196,11 @@ fn do_deed<O: Outbox>(scene: &mut Scene<'_, O>, hash: u64, bare: &str, deed: &De
         return;
     }
     let (kind, stanza, resource) = (deed.kind, &*deed.stanza, deed.resource.as_deref());
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
-    match deliver_now(scene, hash, bare, resource, kind, stanza.len(), &write) {
+    let parcel = Stamped {
+        kind,
+        bytes: stanza,
+    };
+    match deliver_now(scene, hash, bare, resource, &parcel) {
         Outcome::Done => {}
         Outcome::Account => answer::arrived(
             scene,
@@ -218,7 +221,7 @@ fn do_deed<O: Outbox>(scene: &mut Scene<'_, O>, hash: u64, bare: &str, deed: &De
 /// Whether the user blocks who says it. Where there is a session it was asked when the stanza came,
 /// and may have been blocked since.
 fn is_blocked<O: Outbox>(scene: &Scene<'_, O>, hash: u64, bare: &str, stanza: &[u8]) -> bool {
-    let Some(from) = blocking::sender_of(stanza) else {
+    let Some(from) = sender_of(stanza) else {
         return true;
     };
     match scene.sessions.user(hash, bare) {

@@ -8,9 +8,11 @@ use crate::modules::Scene;
 use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::bounce;
+use crate::modules::handover::Outcome;
+use crate::modules::handover::hand_over;
+use crate::modules::parcel::Parcel;
+use crate::modules::parcel::Stamped;
 use crate::modules::pipeline::Outbox;
-use crate::modules::pipeline::Outcome;
-use crate::modules::pipeline::hand_over;
 use crate::proto::ns;
 use crate::proto::stanza::MessageType;
 use crate::proto::stanza::Type;
@@ -60,12 +62,8 @@ pub fn worth(message: &Element, kind: MessageType) -> Worth {
 }
 
 /// A message for a user of this shard who cannot get it now.
-pub fn keep<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    bare: &str,
-    kind: Type,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
+pub fn keep<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, parcel: &impl Parcel) -> Outcome {
+    let kind = parcel.kind();
     let refused = Outcome::Bounce(StanzaCondition::ServiceUnavailable);
     let (Some((user, host)), Type::Message(message_type)) = (bare.split_once('@'), kind) else {
         return refused;
@@ -74,8 +72,7 @@ pub fn keep<O: Outbox>(
     let Some(rules) = modules.and_then(|modules| modules.mod_offline.as_ref()) else {
         return refused;
     };
-    let mut stanza = Vec::new();
-    write(&mut stanza);
+    let mut stanza = parcel.to_bytes();
     let Ok(message) = Element::parse(&stanza, ns::CLIENT, &[]) else {
         return refused;
     };
@@ -195,8 +192,11 @@ pub fn give_back<O: Outbox>(scene: &mut Scene<'_, O>, stanza: &[u8], kind: Type)
     if parts.node.is_none() || !scene.hosts.serves(&parts.domain) {
         return bounce::bounce(scene, stanza, kind, back);
     }
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza);
-    let outcome = hand_over(scene, hash, &bare, None, kind, stanza.len(), &write);
+    let parcel = Stamped {
+        kind,
+        bytes: stanza,
+    };
+    let outcome = hand_over(scene, hash, &bare, None, &parcel);
     if let Outcome::Bounce(condition) = outcome {
         bounce::bounce(scene, stanza, kind, condition);
     }

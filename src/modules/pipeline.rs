@@ -1,8 +1,8 @@
 //! Carries a stanza from its sender to whoever gets it: decide, stamp, hand over.
 //!
-//! [`carry`] runs on the shard of the sender and does everything on the sender's behalf; [`arrive`]
-//! runs on the shard that owns the recipient and does everything on the recipient's. Between them
-//! lies at most one crossing. The order of handlers is the order of the calls in these two.
+//! [`carry`] runs on the shard of the sender and does everything on the sender's behalf; what is done
+//! on the recipient's runs on the shard that owns it, in `modules::handover`. Between them lies at most
+//! one crossing. The order of handlers is the order of the calls in these two.
 //!
 //! Nothing here waits, locks or (for a chat message between two sessions) allocates.
 
@@ -11,14 +11,14 @@ use crate::config::Who;
 use crate::modules::Scene;
 use crate::modules::answer;
 use crate::modules::blocking;
-use crate::modules::blocking::Screen;
 use crate::modules::bounce;
 use crate::modules::carbons;
+use crate::modules::handover::Outcome;
+use crate::modules::handover::give;
+use crate::modules::handover::hand_over;
 use crate::modules::happening::Happening;
-use crate::modules::kept;
-use crate::modules::last;
 use crate::modules::line;
-use crate::modules::offline;
+use crate::modules::parcel::Relayed;
 use crate::modules::presence;
 use crate::modules::subscription;
 use crate::proto::ns;
@@ -27,19 +27,12 @@ use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::relay::Stamp;
-use crate::proto::stanza::relay::relay;
-use crate::proto::stanza::relay::relay_into;
-use crate::proto::stanza::relay::relayed_bytes;
 use crate::proto::stanza::reply;
 use crate::route::Destination;
-use crate::route::deliver::Delivery;
-use crate::route::deliver::deliver;
-use crate::route::envelope::Envelope;
 use crate::route::envelope::Envelopes;
 use crate::route::envelope::Recipient;
 use crate::route::route;
 use crate::route::services::Service;
-use crate::session::table::Session;
 
 /// Where the pipeline puts what it produces: the connections of this shard and the mail to others.
 pub trait Outbox {
@@ -128,17 +121,6 @@ pub struct Sender<'a> {
     pub resource: &'a str,
 }
 
-/// How a stanza to an account ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// Handed over, or rightly to nobody.
-    Done,
-    /// The server answers on behalf of the account.
-    Account,
-    /// Back to the sender.
-    Bounce(StanzaCondition),
-}
-
 /// Carries one stanza.
 pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &Stanza<'_>) {
     let Some(to) = stanza.attribute(b"to") else {
@@ -153,17 +135,16 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     let Ok(parts) = crate::jid::parse(&to) else {
         return refuse(scene, sender, stanza, StanzaCondition::JidMalformed);
     };
-    if sender.origin == Origin::Session
-        && scene.sessions.has_blockers()
-        && blocking::forbids(scene, sender, &parts)
-    {
+    let wishes = wishes(scene, sender, stanza.kind, &parts);
+    if wishes.forbid {
         return blocking::refuse(scene, sender, stanza);
     }
     let bare = parts.bare();
     // What the sender wrote differently is relayed in its prepared form.
     let canonical = (!parts.is_as_given()).then(|| reply::attribute(&parts.full()).into_owned());
+    let (from, address) = address_of(sender, stanza.kind);
     let stamp = Stamp {
-        from: stamp_of(sender, stanza.kind),
+        from,
         to: canonical.as_deref(),
     };
     let node = parts.node.is_some().then_some(&*bare);
@@ -178,35 +159,62 @@ pub fn carry<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanza: &
     {
         presence::note_directed(scene, sender, &parts.full(), kind);
     }
+    let parcel = Relayed::new(stanza, stamp, address);
     let outcome = match destination {
         Destination::Host => return answer::host(scene, sender, stanza, &parts.domain),
         Destination::Absent => nowhere(scene, sender),
         Destination::Remote { owner, hash } => {
             let remote = (owner, hash, &*parts.domain);
-            to_server(scene, sender, stanza, remote, stamp)
+            to_server(scene, sender, parcel, remote)
         }
-        Destination::Service(service) => to_service(scene, sender, stanza, service, stamp),
+        Destination::Service(service) => to_service(scene, sender, service, parcel),
         Destination::Account { owner, hash } => {
             let to = Recipient::Account {
                 hash,
                 bare: &bare,
                 resource: parts.resource.as_deref(),
             };
-            let room = relayed_bytes(stanza, stamp);
-            let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
-            give(scene, owner, to, stanza.kind, room, &write)
+            give(scene, owner, to, &parcel)
         }
     };
-    if scene.sessions.has_carbons()
-        && sender.origin == Origin::Session
-        && let Type::Message(_) = stanza.kind
-    {
-        carbons::sent(scene, sender, stanza, stamp, &bare);
+    if wishes.copies {
+        carbons::sent(scene, sender, &parcel, &bare);
     }
     match outcome {
         Outcome::Done => {}
         Outcome::Account => answer::account(scene, sender, stanza, &bare),
         Outcome::Bounce(condition) => refuse(scene, sender, stanza, condition),
+    }
+}
+
+/// What a user has said about what it sends.
+#[derive(Clone, Copy, Default)]
+struct Wishes {
+    /// Nothing to this address: the user blocks it.
+    forbid: bool,
+    /// Copies of messages for another session of the user.
+    copies: bool,
+}
+
+/// Nothing is looked up while nobody of this shard has such wishes.
+fn wishes<O: Outbox>(
+    scene: &Scene<'_, O>,
+    sender: &Sender<'_>,
+    kind: Type,
+    to: &crate::jid::Parts<'_>,
+) -> Wishes {
+    let sessions = &scene.sessions;
+    let may_forbid = sessions.has_blockers();
+    let may_copy = sessions.has_carbons() && matches!(kind, Type::Message(_));
+    if sender.origin != Origin::Session || !(may_forbid || may_copy) {
+        return Wishes::default();
+    }
+    let Some(user) = sessions.user(sessions.hash(sender.bare), sender.bare) else {
+        return Wishes::default();
+    };
+    Wishes {
+        forbid: may_forbid && blocking::forbids(scene.hosts, user, to),
+        copies: may_copy && carbons::wants_copies(user, sender.resource),
     }
 }
 
@@ -221,9 +229,8 @@ fn nowhere<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) -> Outcome 
 fn to_server<O: Outbox>(
     scene: &mut Scene<'_, O>,
     sender: &Sender<'_>,
-    stanza: &Stanza<'_>,
+    parcel: Relayed<'_>,
     (owner, hash, remote): (usize, u64, &str),
-    stamp: Stamp<'_>,
 ) -> Outcome {
     if sender.origin == Origin::Server {
         // We pass nothing on from one server to another.
@@ -234,9 +241,7 @@ fn to_server<O: Outbox>(
         local: domain_of(sender.bare),
         remote,
     };
-    let room = relayed_bytes(stanza, stamp);
-    let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::SERVER, out);
-    give(scene, owner, to, stanza.kind, room, &write)
+    give(scene, owner, to, &parcel.into_content(ns::SERVER))
 }
 
 /// Presence of a session whose host does without.
@@ -274,9 +279,8 @@ fn subscribes<O: Outbox>(
 fn to_service<O: Outbox>(
     scene: &mut Scene<'_, O>,
     sender: &Sender<'_>,
-    stanza: &Stanza<'_>,
     service: &Service,
-    stamp: Stamp<'_>,
+    parcel: Relayed<'_>,
 ) -> Outcome {
     if let Some(rule) = &service.access
         && !is_allowed(scene, sender, rule)
@@ -284,9 +288,8 @@ fn to_service<O: Outbox>(
         return Outcome::Bounce(StanzaCondition::NotAllowed);
     }
     let to = Recipient::Peer(service.connection);
-    let room = relayed_bytes(stanza, stamp);
-    let write = |out: &mut Vec<u8>| relay_into(stanza, stamp, ns::COMPONENT_ACCEPT, out);
-    give(scene, service.owner, to, stanza.kind, room, &write)
+    let parcel = parcel.into_content(ns::COMPONENT_ACCEPT);
+    give(scene, service.owner, to, &parcel)
 }
 
 fn is_allowed<O: Outbox>(scene: &Scene<'_, O>, sender: &Sender<'_>, rule: &str) -> bool {
@@ -302,74 +305,22 @@ fn is_allowed<O: Outbox>(scene: &Scene<'_, O>, sender: &Sender<'_>, rule: &str) 
     scene.outbox.allows(rule, who)
 }
 
-/// Gives a stanza to a recipient of shard `owner`: hands it over here, or sends it there.
-pub fn give<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    owner: usize,
-    to: Recipient<'_>,
-    kind: Type,
-    room: usize,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    if owner == scene.shard {
-        return take(scene, to, kind, room, write);
-    }
-    let mail = scene.outbox.mail(owner);
-    if !mail.has_room(room) {
-        return Outcome::Bounce(StanzaCondition::ResourceConstraint);
-    }
-    mail.push(kind, to, write);
-    Outcome::Done
-}
-
-/// A recipient of this shard gets a stanza.
-fn take<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    to: Recipient<'_>,
-    kind: Type,
-    room: usize,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    match to {
-        Recipient::Account {
-            hash,
-            bare,
-            resource,
-        } => hand_over(scene, hash, bare, resource, kind, room, write),
-        Recipient::Peer(connection) => hand_to_peer(scene, connection, kind, room, write),
-        Recipient::Domain {
-            hash,
-            local,
-            remote,
-        } => match scene.outbox.remote(hash, (local, remote), room) {
-            Ok(out) => {
-                let before = out.len();
-                write(out);
-                let bytes = out.len() - before;
-                scene.outbox.dispatched(local, kind, bytes);
-                Outcome::Done
-            }
-            Err(_) if bounce::is_silent(kind) => Outcome::Done,
-            Err(condition) => Outcome::Bounce(condition),
-        },
-    }
-}
-
 /// The domain of a bare JID.
 pub fn domain_of(bare: &str) -> &str {
     bare.split_once('@').map_or(bare, |(_, domain)| domain)
 }
 
-/// RFC 6121 section 3: subscription stanzas come from the account, not from one of its resources.
-fn stamp_of<'a>(sender: &Sender<'a>, kind: Type) -> &'a str {
+/// What is written as `from`, and the address that this is. RFC 6121 section 3: subscription stanzas
+/// come from the account, not from one of its resources.
+fn address_of<'a>(sender: &Sender<'a>, kind: Type) -> (&'a str, &'a str) {
     use crate::proto::stanza::PresenceType as P;
     match kind {
         Type::Presence(P::Subscribe | P::Subscribed | P::Unsubscribe | P::Unsubscribed) => {
-            sender.bare
+            (sender.bare, sender.bare)
         }
         Type::Presence(P::Available | P::Error | P::Probe | P::Unavailable)
         | Type::Message(_)
-        | Type::Iq(_) => sender.stamp,
+        | Type::Iq(_) => (sender.stamp, sender.full),
     }
 }
 
@@ -387,9 +338,8 @@ fn carry_to_self<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>, stanz
                 from: sender.stamp,
                 to: Some(&own),
             };
-            let write = |out: &mut Vec<u8>| relay(stanza, stamp, out);
-            let room = relayed_bytes(stanza, stamp);
-            let outcome = hand_over(scene, hash, sender.bare, None, stanza.kind, room, &write);
+            let parcel = Relayed::new(stanza, stamp, sender.full);
+            let outcome = hand_over(scene, hash, sender.bare, None, &parcel);
             if let Outcome::Bounce(condition) = outcome {
                 refuse(scene, sender, stanza, condition);
             }
@@ -431,176 +381,4 @@ pub fn answer_to<O: Outbox>(
             bounce::send(scene, &from, sender.full, stanza.kind.answer(), write);
         }
     }
-}
-
-/// Takes in the mail of another shard.
-pub fn arrive<O: Outbox>(scene: &mut Scene<'_, O>, envelope: &Envelope<'_>) {
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(envelope.stanza);
-    let room = envelope.stanza.len();
-    match take(scene, envelope.to, envelope.kind, room, &write) {
-        Outcome::Done => {}
-        Outcome::Account => answer::arrived(scene, envelope),
-        Outcome::Bounce(condition) => {
-            bounce::bounce(scene, envelope.stanza, envelope.kind, condition);
-        }
-    }
-}
-
-/// Gives a stanza to a connection of this shard that speaks for its recipient. One that is gone,
-/// or has no room, is what `service-unavailable` is for: a moment ago it was there.
-fn hand_to_peer<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    connection: Key,
-    kind: Type,
-    room: usize,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    let largest = scene.outbox.largest(connection);
-    if largest > 0 && room > largest {
-        return Outcome::Bounce(StanzaCondition::PolicyViolation);
-    }
-    match scene.outbox.hand(connection, kind, room, write) {
-        true => Outcome::Done,
-        false if bounce::is_silent(kind) => Outcome::Done,
-        false => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
-    }
-}
-
-/// Gives a stanza to the resources of an account of this shard that are to get it. `write` appends
-/// it to an output; `room` is about its size in bytes.
-pub fn hand_over<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    hash: u64,
-    bare: &str,
-    resource: Option<&str>,
-    kind: Type,
-    room: usize,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    if scene.sessions.rosters().is_busy()
-        && let Some(outcome) = line::hold(scene, (hash, bare, resource), kind, write)
-    {
-        return outcome;
-    }
-    deliver_now(scene, hash, bare, resource, kind, room, write)
-}
-
-/// The same for what has waited behind a change of the roster.
-pub fn deliver_now<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    hash: u64,
-    bare: &str,
-    resource: Option<&str>,
-    kind: Type,
-    room: usize,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    if !scene.sessions.flushes.is_empty()
-        && let Some(outcome) = kept::hold(scene, bare, resource, kind, write)
-    {
-        return outcome;
-    }
-    let user = match scene.sessions.user(hash, bare) {
-        Some(user) if user.blocked().is_some() => match blocking::screen(user, kind, room, write) {
-            Screen::Pass => Some(user),
-            Screen::Drop => return Outcome::Done,
-            Screen::Refuse => return Outcome::Bounce(StanzaCondition::ServiceUnavailable),
-        },
-        user => user,
-    };
-    let top = |session: &Session| {
-        session.priority.is_some()
-            && session.priority == user.and_then(crate::session::table::User::top_priority)
-    };
-    let wanted: &dyn Fn(&Session) -> bool = match deliver(user, resource, kind) {
-        Delivery::Resource => &|session| Some(&*session.resource) == resource,
-        Delivery::TopPriority => &top,
-        Delivery::NonNegative => &|session| session.priority.is_some_and(|p| p >= 0),
-        Delivery::Available => &|session| session.priority.is_some(),
-        Delivery::Account => return Outcome::Account,
-        Delivery::Offline => return not_here(scene, bare, kind, true, write),
-        Delivery::Subscription => return about_subscription(scene, bare, kind, write),
-        Delivery::Bounce => return not_here(scene, bare, kind, false, write),
-        Delivery::Drop => return Outcome::Done,
-    };
-    let mut given = false;
-    let mut too_large = false;
-    for session in user
-        .into_iter()
-        .flat_map(|user| user.sessions())
-        .filter(|s| wanted(s))
-    {
-        if room > scene.outbox.largest(session.connection) {
-            too_large = true;
-        } else if let Some(out) = scene.outbox.output(session.connection, room) {
-            let start = out.len();
-            write(out);
-            if kind == Type::Iq(IqType::Get)
-                && let Some(stanza) = out.get(start..)
-                && last::is_secret(scene.facts, scene.sessions, (bare, session), stanza)
-            {
-                out.truncate(start);
-                return Outcome::Bounce(StanzaCondition::Forbidden);
-            }
-            let bytes = out.len() - start;
-            scene.outbox.delivered(kind, bytes);
-            given = true;
-        }
-    }
-    if given
-        && let Some(user) = user.filter(|user| user.sessions().len() > 1)
-        && let Type::Message(_) = kind
-    {
-        carbons::received(scene.outbox, user, wanted, write);
-    }
-    outcome(kind, given, too_large)
-}
-
-/// Of a stanza that some resource has got, or none because it is too large for it.
-fn outcome(kind: Type, given: bool, too_large: bool) -> Outcome {
-    match (given, too_large) {
-        (true, _) => Outcome::Done,
-        (false, true) => Outcome::Bounce(StanzaCondition::PolicyViolation),
-        (false, false) if bounce::is_silent(kind) => Outcome::Done,
-        (false, false) => Outcome::Bounce(StanzaCondition::ServiceUnavailable),
-    }
-}
-
-/// The recipient of a stanza is not here; some are kept.
-fn not_here<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    bare: &str,
-    kind: Type,
-    may_keep: bool,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    let outcome = if may_keep {
-        offline::keep(scene, bare, kind, write)
-    } else {
-        Outcome::Bounce(StanzaCondition::ServiceUnavailable)
-    };
-    if let (Type::Message(_), Outcome::Bounce(_)) = (kind, outcome) {
-        let host = domain_of(bare);
-        scene.outbox.happened(Happening::MessageBounced, host);
-    }
-    outcome
-}
-
-/// The server handles it on behalf of the account.
-fn about_subscription<O: Outbox>(
-    scene: &mut Scene<'_, O>,
-    bare: &str,
-    kind: Type,
-    write: &impl Fn(&mut Vec<u8>),
-) -> Outcome {
-    let host = bare.split_once('@').map_or("", |(_, host)| host);
-    let modules = scene.facts.modules_of(host);
-    let has_roster = modules.is_some_and(|modules| modules.mod_roster.is_some());
-    if !has_roster || presence::is_off(scene.facts, host) {
-        return Outcome::Bounce(StanzaCondition::ServiceUnavailable);
-    }
-    let mut stanza = Vec::new();
-    write(&mut stanza);
-    line::received(scene, bare, kind, stanza);
-    Outcome::Done
 }

@@ -5,8 +5,8 @@
 //! ways. A local contact and one of another server are the same.
 
 use crate::modules::Scene;
-use crate::modules::blocking;
 use crate::modules::happening::Happening;
+use crate::modules::parcel::sender_of;
 use crate::modules::pipeline::Outbox;
 use crate::modules::pipeline::Sender;
 use crate::modules::pipeline::domain_of;
@@ -125,7 +125,7 @@ pub fn sent<O: Outbox>(
 
 /// Somebody has said something about a subscription to a user of this shard, or asks how the user is.
 pub fn react<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, stanza: &[u8]) {
-    let Some(from) = blocking::sender_of(stanza) else {
+    let Some(from) = sender_of(stanza) else {
         return;
     };
     let jid = from.split_once('/').map_or(&*from, |(bare, _)| bare);

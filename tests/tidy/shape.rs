@@ -18,6 +18,8 @@ const NOT_A_FEATURE: &[&str] = &[
     "mod.rs",
     "tests.rs",
     "pipeline.rs",
+    "handover.rs",
+    "parcel.rs",
     "answer.rs",
     "bounce.rs",
     "context.rs",

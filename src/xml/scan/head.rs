@@ -176,7 +176,11 @@ impl Attribute {
 
     /// The value, decoded. Allocates only where it is `escaped`.
     pub fn decoded<'a>(&self, input: &'a [u8]) -> Cow<'a, str> {
-        unescape(self.value().of(input), true).unwrap_or_default()
+        let raw = self.value().of(input);
+        if self.escaped {
+            return unescape(raw, true).unwrap_or_default();
+        }
+        std::str::from_utf8(raw).map_or_else(|_| Cow::default(), Cow::Borrowed)
     }
 }
 

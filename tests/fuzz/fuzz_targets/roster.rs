@@ -25,9 +25,10 @@ use meerkat::modules::Facts;
 use meerkat::modules::Scene;
 use meerkat::modules::Waiting;
 use meerkat::modules::answer;
+use meerkat::modules::handover::hand_over;
 use meerkat::modules::line;
+use meerkat::modules::parcel::Stamped;
 use meerkat::modules::pipeline::Outbox;
-use meerkat::modules::pipeline::hand_over;
 use meerkat::modules::roster;
 use meerkat::modules::subscription::verb_of;
 use meerkat::proto::ns;
@@ -255,9 +256,12 @@ impl Stage {
     fn deliver(&mut self, kind: Type, stanza: &str) {
         let hash = self.sessions.hash(BARE);
         let resource = matches!(kind, Type::Message(_)).then_some("r");
-        let write = |out: &mut Vec<u8>| out.extend_from_slice(stanza.as_bytes());
+        let parcel = Stamped {
+            kind,
+            bytes: stanza.as_bytes(),
+        };
         self.with(|scene| {
-            hand_over(scene, hash, BARE, resource, kind, stanza.len(), &write);
+            hand_over(scene, hash, BARE, resource, &parcel);
         });
     }
 
