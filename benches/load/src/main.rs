@@ -192,6 +192,7 @@ impl<'a> Run<'a> {
             } else {
                 self.arguments.users
             },
+            leave_first: depth == Depth::Session,
             numbers,
             at_once: self.arguments.at_once,
             rate: self
