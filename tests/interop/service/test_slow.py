@@ -26,10 +26,19 @@ async def test_what_a_slow_component_is_owed_comes_back(start_server, connect, c
         wire.secure(server.certificate.context())
     await asyncio.to_thread(shake_hands, wire, NAME, SECRET)
     client = await connect(server, "juliet", "secret")
-    for number in range(MESSAGES):
+    client.register_plugin("xep_0199")
+
+    def say(number):
         message = client.make_message(f"bot@{NAME}", f"{number}:{BODY}", mtype="chat")
         message["id"] = f"m{number}"
         message.send()
+
+    # The kernel has the first one when the answer is here; of the rest a busy server may get so much at
+    # once that it cuts the component before it sends anything.
+    say(0)
+    await client.plugin["xep_0199"].ping(DOMAIN)
+    for number in range(1, MESSAGES):
+        say(number)
     returned = []
 
     async def take():
