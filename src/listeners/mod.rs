@@ -46,3 +46,4 @@ pub mod shard;
 pub mod slab;
 pub mod status;
 pub mod traffic;
+pub mod written;

@@ -4,20 +4,14 @@ use crate::base::key::Key;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Stage;
 use crate::listeners::ending::EndReason;
-use crate::listeners::s2s::both_ways::written_scope;
 use crate::listeners::shard::Shard;
 use crate::listeners::traffic::Way;
 use crate::modules::offline;
 use crate::net::ring::Ring;
 use crate::net::tls::record;
-use crate::proto::ns;
 use crate::proto::stanza::IqType;
 use crate::proto::stanza::MessageType;
-use crate::proto::stanza::Stanza;
 use crate::proto::stanza::Type;
-use crate::proto::websocket;
-use crate::xml::scan::Found;
-use crate::xml::scan::Limits;
 
 impl Shard {
     /// Sends what the turn wrote.
@@ -252,35 +246,11 @@ impl Shard {
     pub fn give_back_owed(&mut self, owed: &[u8], taken: usize) {
         // A sender cannot be made to lose its stream by what its recipients do not read.
         self.desk.spares = true;
-        let scope = written_scope();
-        let limits = Limits {
-            stanza_bytes_max: usize::MAX,
-            ..Limits::default()
-        };
-        let mut scanner = self.spare_scanner();
-        scanner.reset();
-        let mut at = 0;
-        while let Some(rest) = owed.get(at..).filter(|rest| !rest.is_empty()) {
-            if let Some((head, _)) = websocket::own_head(rest) {
-                // What goes out in frames begins with one; XML never looks like it.
-                at += head;
-                continue;
+        self.each_stanza(owed, |shard, stanza, bytes, end| {
+            if end > taken && is_owed(stanza.kind) {
+                offline::give_back(&mut shard.scene(), bytes, stanza.kind);
             }
-            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
-                break;
-            };
-            let bytes = rest.get(..end).unwrap_or_default();
-            // A component's stanzas are in its namespace where they name one.
-            let read = |content| Stanza::read(bytes, scanner.head(), &scope, content);
-            if let Ok(stanza) = read(ns::CLIENT).or_else(|_| read(ns::COMPONENT_ACCEPT))
-                && at + end > taken
-                && is_owed(stanza.kind)
-            {
-                offline::give_back(&mut self.scene(), bytes, stanza.kind);
-            }
-            at += end;
-        }
-        self.give_scanner(scanner);
+        });
         self.desk.spares = false;
     }
 }

@@ -15,17 +15,12 @@ use crate::listeners::s2s::links::State;
 use crate::listeners::s2s::links::THEIRS_MAX;
 use crate::listeners::shard::Shard;
 use crate::net::ring::Ring;
-use crate::proto::ns;
 use crate::proto::s2s::Pair;
 use crate::proto::s2s::inbound::Inbound;
-use crate::proto::stanza::Stanza;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::route::owner;
-use crate::xml::scan::Found;
-use crate::xml::scan::Limits;
-use crate::xml::scan::StreamScope;
 
 impl Shard {
     /// A stream goes both ways from now on: to where the peer's domain is owned.
@@ -161,45 +156,11 @@ impl Shard {
         let written = std::mem::take(&mut connection.out);
         let mut unsent = Vec::new();
         // What else was written was about that stream.
-        self.each_stanza(&written, |_, _, bytes| unsent.extend_from_slice(bytes));
+        self.each_stanza(&written, |_, _, bytes, _| unsent.extend_from_slice(bytes));
         self.desk.pool.give(written);
         self.desk.links.put_back(name, unsent);
         self.desk.links.want(*hash, &pair.local, &pair.remote);
     }
-
-    /// Hands over the stanzas among what was written for a server.
-    pub(super) fn each_stanza(
-        &mut self,
-        written: &[u8],
-        mut act: impl FnMut(&mut Self, &Stanza<'_>, &[u8]),
-    ) {
-        let scope = written_scope();
-        let limits = Limits {
-            stanza_bytes_max: usize::MAX,
-            ..Limits::default()
-        };
-        let mut scanner = self.spare_scanner();
-        scanner.reset();
-        let mut at = 0;
-        while let Some(rest) = written.get(at..).filter(|rest| !rest.is_empty()) {
-            let Ok(Found::Element { end }) = scanner.scan(&limits, &scope, rest) else {
-                break;
-            };
-            let bytes = rest.get(..end).unwrap_or_default();
-            if let Ok(stanza) = Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT) {
-                act(self, &stanza, bytes);
-            }
-            at += end;
-        }
-        self.give_scanner(scanner);
-    }
-}
-
-/// How what was written is read again: stanzas inherit the namespace of their stream and are read as
-/// a client's, and a server is told about keys between them.
-pub fn written_scope() -> StreamScope {
-    let bindings = [("db", ns::DIALBACK), ("stream", ns::STREAMS)];
-    StreamScope::declared(ns::CLIENT, "stream:stream", None, &bindings)
 }
 
 /// The domains of a stream that goes both ways.
@@ -207,32 +168,5 @@ fn pair_of(connection: &Connection) -> Option<Pair> {
     match &connection.stage {
         Stage::Inbound(inbound) => inbound.both_ways().cloned(),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::xml::scan::Scanner;
-
-    /// Stanzas behind an answer about a key used to be lost with a peer that is cut.
-    #[test]
-    fn what_was_written_is_read_again() {
-        let written = b"<db:verify from='a' to='b' id='1'>key</db:verify>\
-            <message from='x@a' to='y@b'><body>hi</body></message>\
-            <db:result from='a' to='b' type='valid'/><iq type='get' id='2'/>";
-        let (scope, mut scanner) = (written_scope(), Scanner::new());
-        let mut rest: &[u8] = written;
-        let mut stanzas = 0;
-        while !rest.is_empty() {
-            let found = scanner.scan(&Limits::default(), &scope, rest);
-            let Ok(Found::Element { end }) = found else {
-                panic!("{found:?} at {}", String::from_utf8_lossy(rest));
-            };
-            let (bytes, behind) = rest.split_at(end);
-            stanzas += u32::from(Stanza::read(bytes, scanner.head(), &scope, ns::CLIENT).is_ok());
-            rest = behind;
-        }
-        assert_eq!(stanzas, 2);
     }
 }

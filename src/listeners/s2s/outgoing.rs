@@ -501,7 +501,7 @@ impl Shard {
 
     /// Stanzas that cannot be sent go back to their senders.
     fn send_back(&mut self, queue: &[u8], condition: StanzaCondition) {
-        self.each_stanza(queue, |shard, stanza, bytes| {
+        self.each_stanza(queue, |shard, stanza, bytes, _| {
             bounce::bounce(&mut shard.scene(), bytes, stanza.kind, condition);
         });
     }
