@@ -11,14 +11,12 @@ SECONDS = 20
 STANZAS = 300
 # Bytes a second.
 RATE = 20_000
+# Larger than any answer of a negotiation.
+MUCH = 200_000
 
 
-@pytest.mark.timeout(60)
-async def test_one_stream_carries_both_directions(federation, connect):
-    near, far = federation("prosody", "certificate", modules=["s2s_bidi"])
-    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
-    romeo.say(juliet.boundjid.full, "first")
-    assert (await juliet.next_message(SECONDS))["body"] == "first"
+async def converse(romeo, juliet):
+    """Both write at once, and each pings the other's server."""
     for number in range(STANZAS):
         juliet.say(romeo.boundjid.full, str(number))
         romeo.say(juliet.boundjid.full, str(number))
@@ -28,15 +26,24 @@ async def test_one_stream_carries_both_directions(federation, connect):
     for client, other in ((romeo, FAR), (juliet, NEAR)):
         client.register_plugin("xep_0199")
         assert await client.plugin["xep_0199"].ping(other, timeout=SECONDS) < SECONDS
-    # A stanza larger than any answer of a negotiation.
-    juliet.say(romeo.boundjid.full, "x" * 200_000)
-    assert len((await romeo.next_message(SECONDS))["body"]) == 200_000
+
+
+async def sends_much(sender, recipient):
+    sender.say(recipient.boundjid.full, "x" * MUCH)
+    assert len((await recipient.next_message(SECONDS))["body"]) == MUCH
+
+
+async def one_stream(near, accepted):
+    """It goes both ways; it is the other's where one was accepted."""
     streams = await asyncio.to_thread(near.streams)
     assert len({stream["peer"] for stream in streams}) == 1, streams
-    ready = {(stream["outgoing"], stream["proof"]) for stream in streams}
-    assert ready == {(True, "certificate"), (False, "certificate")}
-    assert (await asyncio.to_thread(near.status))["listeners"][1]["accepted"] == 0
-    # It ends with its peer, and the next conversation has another.
+    ready = {(stream["outgoing"], stream["proof"], stream["state"]) for stream in streams}
+    assert ready == {(True, "certificate", "ready"), (False, "certificate", "ready")}
+    assert (await asyncio.to_thread(near.status))["listeners"][1]["accepted"] == accepted
+
+
+async def comes_back(far, romeo, connect):
+    """The far server dies and serves again; juliet's new client."""
     far.kill()
     romeo.say(f"juliet@{FAR}", "meanwhile")
     assert (await romeo.next_message(SECONDS))["type"] == "error"
@@ -44,6 +51,20 @@ async def test_one_stream_carries_both_directions(federation, connect):
     juliet = await connect(far, "juliet", "secret")
     juliet.say(romeo.boundjid.full, "again")
     assert (await romeo.next_message(SECONDS))["body"] == "again"
+    return juliet
+
+
+@pytest.mark.timeout(60)
+async def test_one_stream_carries_both_directions(federation, connect):
+    near, far = federation("prosody", "certificate", modules=["s2s_bidi"])
+    romeo, juliet = await connect(near, "romeo", "secret"), await connect(far, "juliet", "secret")
+    romeo.say(juliet.boundjid.full, "first")
+    assert (await juliet.next_message(SECONDS))["body"] == "first"
+    await converse(romeo, juliet)
+    await sends_much(juliet, romeo)
+    await one_stream(near, accepted=0)
+    # It ends with its peer, and the next conversation has another.
+    await comes_back(far, romeo, connect)
 
 
 @pytest.mark.timeout(60)
@@ -56,30 +77,11 @@ async def test_the_stream_of_the_other_carries_both_directions(federation, conne
     assert (await romeo.next_message(SECONDS))["error"]["condition"] == "remote-server-not-found"
     juliet.say(romeo.boundjid.full, "first")
     assert (await romeo.next_message(SECONDS))["body"] == "first"
-    for number in range(STANZAS):
-        juliet.say(romeo.boundjid.full, str(number))
-        romeo.say(juliet.boundjid.full, str(number))
-    for client in (romeo, juliet):
-        bodies = [(await client.next_message(SECONDS))["body"] for _ in range(STANZAS)]
-        assert bodies == [str(number) for number in range(STANZAS)]
-    for client, other in ((romeo, FAR), (juliet, NEAR)):
-        client.register_plugin("xep_0199")
-        assert await client.plugin["xep_0199"].ping(other, timeout=SECONDS) < SECONDS
-    romeo.say(juliet.boundjid.full, "x" * 200_000)
-    assert len((await juliet.next_message(SECONDS))["body"]) == 200_000
-    streams = await asyncio.to_thread(near.streams)
-    assert len({stream["peer"] for stream in streams}) == 1, streams
-    ready = {(stream["outgoing"], stream["proof"], stream["state"]) for stream in streams}
-    assert ready == {(True, "certificate", "ready"), (False, "certificate", "ready")}
-    assert (await asyncio.to_thread(near.status))["listeners"][1]["accepted"] == 1
+    await converse(romeo, juliet)
+    await sends_much(romeo, juliet)
+    await one_stream(near, accepted=1)
     # It ends with its peer, what is written meanwhile comes back, and the next one is as good.
-    far.kill()
-    romeo.say(f"juliet@{FAR}", "meanwhile")
-    assert (await romeo.next_message(SECONDS))["type"] == "error"
-    far.serve()
-    juliet = await connect(far, "juliet", "secret")
-    juliet.say(romeo.boundjid.full, "again")
-    assert (await romeo.next_message(SECONDS))["body"] == "again"
+    juliet = await comes_back(far, romeo, connect)
     romeo.say(juliet.boundjid.full, "and again")
     assert (await juliet.next_message(SECONDS))["body"] == "and again"
 
