@@ -45,26 +45,42 @@ pub enum Worth {
 /// Section 3, and the hints of XEP-0334.
 pub fn worth(message: &Element, kind: MessageType) -> Worth {
     let hint = |name| message.child(name, ns::HINTS).is_some();
-    let has_body = message.child("body", ns::CLIENT).is_some();
     if hint("no-store") || hint("no-permanent-store") {
-        return match has_body {
-            true => Worth::Refused,
-            false => Worth::Nothing,
+        return match message.child("body", ns::CLIENT) {
+            Some(_) => Worth::Refused,
+            None => Worth::Nothing,
         };
     }
-    match kind {
-        _ if hint("store") => Worth::Kept,
-        // What is not text, such as a chat state, is of its moment.
-        MessageType::Chat if !has_body => Worth::Nothing,
-        MessageType::Chat | MessageType::Normal => Worth::Kept,
-        MessageType::Error | MessageType::Groupchat | MessageType::Headline => Worth::Refused,
+    // SPEC(XEP-0334 4.4): whatever it is but an error.
+    if hint("store") && kind != MessageType::Error {
+        return Worth::Kept;
     }
+    match kind {
+        // What says only that somebody is typing is of its moment.
+        MessageType::Chat | MessageType::Normal => match message.children().all(is_of_its_moment) {
+            true => Worth::Nothing,
+            false => Worth::Kept,
+        },
+        MessageType::Headline => Worth::Nothing,
+        MessageType::Error | MessageType::Groupchat => Worth::Refused,
+    }
+}
+
+fn is_of_its_moment(child: &Element) -> bool {
+    let ns = child.ns();
+    ns == ns::CHAT_STATES || ns == ns::HINTS || child.is("thread", ns::CLIENT)
 }
 
 /// A message for a user of this shard who cannot get it now.
 pub fn keep<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, parcel: &impl Parcel) -> Outcome {
     let kind = parcel.kind();
-    let refused = Outcome::Bounce(StanzaCondition::ServiceUnavailable);
+    let refused = match kind {
+        // SPEC(RFC 6121 8.5.2.2.1): nobody is told.
+        Type::Message(MessageType::Headline) => Outcome::Done,
+        Type::Message(_) | Type::Iq(_) | Type::Presence(_) => {
+            Outcome::Bounce(StanzaCondition::ServiceUnavailable)
+        }
+    };
     let (Some((user, host)), Type::Message(message_type)) = (bare.split_once('@'), kind) else {
         return refused;
     };
@@ -113,7 +129,11 @@ pub fn keep<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, parcel: &impl Parce
 }
 
 fn is_own_id(child: &Element, bare: &str) -> bool {
-    child.is("stanza-id", ns::STANZA_ID) && child.attr("by") == Some(bare)
+    let by = child
+        .is("stanza-id", ns::STANZA_ID)
+        .then(|| child.attr("by"));
+    let by = by.flatten().and_then(|by| crate::jid::parse(by).ok());
+    by.is_some_and(|by| by.full() == *bare)
 }
 
 /// The message as a tree is written, without ids that claim to be the account's.
@@ -155,6 +175,9 @@ pub fn kept<O: Outbox>(
     kind: Type,
     result: &Result<Response, StoreError>,
 ) {
+    if kind == Type::Message(MessageType::Headline) {
+        return;
+    }
     let condition = match result {
         Ok(Response::Offline(OfflineResponse::Done)) => return,
         Err(StoreError::Locked) => StanzaCondition::ResourceConstraint,
@@ -209,14 +232,39 @@ mod tests {
     #[test]
     fn what_is_worth_keeping() {
         use MessageType::Chat;
+        use MessageType::Error;
         use MessageType::Groupchat;
+        use MessageType::Headline;
         use MessageType::Normal;
+        const STATE: &str = "<active xmlns='http://jabber.org/protocol/chatstates'/>";
+        let with_state = |rest: &str| format!("{STATE}{rest}");
         let rows = [
             (Chat, "<body>hi</body>", Worth::Kept),
+            (Chat, "", Worth::Nothing),
+            (Chat, STATE, Worth::Nothing),
+            (Normal, STATE, Worth::Nothing),
+            (Chat, &with_state("<thread>t</thread>"), Worth::Nothing),
+            (Chat, &with_state("<body>hi</body>"), Worth::Kept),
             (
                 Chat,
-                "<active xmlns='http://jabber.org/protocol/chatstates'/>",
-                Worth::Nothing,
+                "<received xmlns='urn:xmpp:receipts' id='1'/>",
+                Worth::Kept,
+            ),
+            (
+                Chat,
+                "<encrypted xmlns='eu.siacs.conversations.axolotl'/>",
+                Worth::Kept,
+            ),
+            (Headline, "<body>hi</body>", Worth::Nothing),
+            (
+                Headline,
+                "<body>hi</body><store xmlns='urn:xmpp:hints'/>",
+                Worth::Kept,
+            ),
+            (
+                Error,
+                "<body>hi</body><store xmlns='urn:xmpp:hints'/>",
+                Worth::Refused,
             ),
             (
                 Chat,

@@ -68,7 +68,9 @@ fn message(kind: MessageType, full: bool, wants_messages: bool) -> Delivery {
         (MessageType::Normal | MessageType::Chat, _, false) => Delivery::Offline,
         (MessageType::Groupchat, _, _) => Delivery::Bounce,
         (MessageType::Headline, false, true) => Delivery::NonNegative,
-        (MessageType::Headline, _, _) | (MessageType::Error, _, _) => Delivery::Drop,
+        // Whoever wants it kept says so (XEP-0334).
+        (MessageType::Headline, false, false) => Delivery::Offline,
+        (MessageType::Headline, true, _) | (MessageType::Error, _, _) => Delivery::Drop,
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
             (&[Some(1)], None, Error, Drop),
             (&[Some(-1)], None, Chat, Offline),
             (&[None], None, Normal, Offline),
-            (&[None], None, Headline, Drop),
+            (&[None], None, Headline, Offline),
             (&[], None, Chat, Offline),
             (&[], None, Groupchat, Bounce),
             (&[Some(-1)], Some("r0"), Chat, Resource),
