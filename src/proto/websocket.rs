@@ -29,6 +29,8 @@ pub enum CloseCode {
     Protocol = 1002,
     /// A binary message.
     Unsupported = 1003,
+    /// Text that is not UTF-8.
+    NotUtf8 = 1007,
     /// A message is larger than allowed.
     TooBig = 1009,
 }
@@ -88,8 +90,8 @@ pub enum What {
     Ping([u8; CONTROL_BYTES_MAX], u8),
     /// An answer to a ping.
     Pong,
-    /// The peer closes.
-    Close,
+    /// The peer closes, with this code.
+    Close(u16),
 }
 
 /// Reads the frames of one client. Lives on: the shard of its connection.
@@ -191,7 +193,7 @@ impl Reader {
             return Ok(Step::More);
         };
         let what = match head.opcode {
-            Opcode::Close => What::Close,
+            Opcode::Close => What::Close(closing(head.mask, payload)?),
             Opcode::Pong => What::Pong,
             Opcode::Ping => {
                 let mut bytes = [0; CONTROL_BYTES_MAX];
@@ -211,6 +213,25 @@ impl Reader {
             }
         };
         Ok(Step::Frame(end, what))
+    }
+}
+
+/// The code of a Close frame; [`CloseCode::Normal`] where it has none (section 5.5.1).
+fn closing(mask: [u8; 4], payload: &[u8]) -> Result<u16, CloseCode> {
+    let mut bytes = Vec::new();
+    unmask(mask, payload, &mut bytes);
+    let (code, reason) = match *bytes.as_slice() {
+        [] => return Ok(CloseCode::Normal as u16),
+        [high, low, ref reason @ ..] => (u16::from_be_bytes([high, low]), reason),
+        [_] => return Err(CloseCode::Protocol),
+    };
+    // Section 7.4.2 and the registry: what may stand in a frame.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(CloseCode::Protocol);
+    }
+    match std::str::from_utf8(reason) {
+        Ok(_) => Ok(code),
+        Err(_) => Err(CloseCode::NotUtf8),
     }
 }
 
@@ -278,8 +299,8 @@ pub fn write(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Writes a Close frame.
-pub fn write_close(code: CloseCode, out: &mut Vec<u8>) {
-    write(Opcode::Close, &(code as u16).to_be_bytes(), out);
+pub fn write_close(code: u16, out: &mut Vec<u8>) {
+    write(Opcode::Close, &code.to_be_bytes(), out);
 }
 
 /// What answers a client's `Sec-WebSocket-Key` (section 4.2.2); None where it is none.
@@ -345,6 +366,28 @@ mod tests {
                 CloseCode::Protocol,
             ),
             (frame(0x81, &[b'x'; 11], mask), CloseCode::TooBig),
+            (frame(0x88, &[3], mask), CloseCode::Protocol),
+            (
+                frame(0x88, &999_u16.to_be_bytes(), mask),
+                CloseCode::Protocol,
+            ),
+            (
+                frame(0x88, &1005_u16.to_be_bytes(), mask),
+                CloseCode::Protocol,
+            ),
+            (
+                frame(0x88, &1015_u16.to_be_bytes(), mask),
+                CloseCode::Protocol,
+            ),
+            (
+                frame(0x88, &2999_u16.to_be_bytes(), mask),
+                CloseCode::Protocol,
+            ),
+            (
+                frame(0x88, &5000_u16.to_be_bytes(), mask),
+                CloseCode::Protocol,
+            ),
+            (frame(0x88, b"\x03\xe8\xff", mask), CloseCode::NotUtf8),
             // By its head alone.
             (
                 vec![0x81, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4],
@@ -354,6 +397,19 @@ mod tests {
         for (bytes, code) in table {
             let result = Reader::default().next(bytes, 10, &mut Vec::new());
             assert_eq!(result, Err(*code), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_close_frame_says() {
+        for (payload, code) in [
+            (&b""[..], 1000),
+            (b"\x03\xe9bye", 1001),
+            (b"\x0b\xb8", 3000),
+        ] {
+            let bytes = frame(0x88, payload, [5, 6, 7, 8]);
+            let step = Reader::default().next(&bytes, 0, &mut Vec::new());
+            assert_eq!(step, Ok(Step::Frame(bytes.len(), What::Close(code))));
         }
     }
 

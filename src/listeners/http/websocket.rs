@@ -6,6 +6,7 @@
 use hyper::Method;
 use hyper::Response;
 use hyper::StatusCode;
+use hyper::Version;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
 use hyper::header::CONNECTION;
@@ -13,6 +14,7 @@ use hyper::header::SEC_WEBSOCKET_ACCEPT;
 use hyper::header::SEC_WEBSOCKET_KEY;
 use hyper::header::SEC_WEBSOCKET_PROTOCOL;
 use hyper::header::SEC_WEBSOCKET_VERSION;
+use hyper::header::TRANSFER_ENCODING;
 use hyper::header::UPGRADE;
 use hyper::http::request::Parts;
 
@@ -122,7 +124,7 @@ impl WebSocket {
                 bytes += close.len();
                 websocket::write(Opcode::Text, &close, out);
                 if !std::mem::replace(&mut self.closed, true) {
-                    websocket::write_close(self.code, out);
+                    websocket::write_close(self.code as u16, out);
                 }
             }
         });
@@ -149,7 +151,10 @@ pub fn upgrade(parts: &Parts) -> Result<Response<Content>, Box<Response<Content>
             .flat_map(|v| v.split(','));
         words.any(|word| word.trim().eq_ignore_ascii_case(wanted))
     };
-    let upgrades = lists(UPGRADE, "websocket") && lists(CONNECTION, "upgrade");
+    // SPEC(RFC 9110 7.8): what HTTP/1.0 says about upgrades does not count.
+    let upgrades = parts.version >= Version::HTTP_11
+        && lists(UPGRADE, "websocket")
+        && lists(CONNECTION, "upgrade");
     let version = parts.headers.get(SEC_WEBSOCKET_VERSION);
     if !upgrades || version.is_none_or(|version| version != "13") {
         let answer = answer::explained(
@@ -160,6 +165,10 @@ pub fn upgrade(parts: &Parts) -> Result<Response<Content>, Box<Response<Content>
         let answer = answer::with(answer, CONNECTION, "upgrade");
         let answer = answer::with(answer, SEC_WEBSOCKET_VERSION, "13");
         return Err(Box::new(answer));
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        // Where such a body ends is nothing that whoever stands in front has to see as we do.
+        return Err(bad("a request for a WebSocket has no body"));
     }
     let mut keys = parts.headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let key = match (keys.next(), keys.next()) {
@@ -292,9 +301,9 @@ impl Shard {
                 websocket::write(Opcode::Pong, payload, &mut socket.raw);
                 self.desk.touch(key);
             }
-            What::Close => {
+            What::Close(code) => {
                 if !std::mem::replace(&mut socket.closed, true) {
-                    websocket::write_close(CloseCode::Normal, &mut socket.raw);
+                    websocket::write_close(code, &mut socket.raw);
                 }
                 self.socket_closed(ring, key);
             }
@@ -330,6 +339,12 @@ impl Shard {
                 self.consume_all(ring, key, &mut scanner, element);
             }
             Err(error) => {
+                // SPEC(RFC 6455 8.1): text that is no text ends the WebSocket with a code of its own.
+                if std::str::from_utf8(message).is_err()
+                    && let Some(socket) = self.desk.slab.get_mut(key).and_then(of)
+                {
+                    socket.code = CloseCode::NotUtf8;
+                }
                 self.end_with(ring, key, EndReason::StreamError, stream_error(error));
             }
         }
@@ -345,12 +360,13 @@ impl Shard {
                 StreamCondition::PolicyViolation,
                 "the element is larger than allowed here",
             ),
-            CloseCode::Normal | CloseCode::Protocol | CloseCode::Unsupported => {
-                StreamError::because(
-                    StreamCondition::BadFormat,
-                    "the WebSocket frames are not valid",
-                )
-            }
+            CloseCode::Normal
+            | CloseCode::Protocol
+            | CloseCode::Unsupported
+            | CloseCode::NotUtf8 => StreamError::because(
+                StreamCondition::BadFormat,
+                "the WebSocket frames are not valid",
+            ),
         };
         self.end_with(ring, key, EndReason::StreamError, error);
     }

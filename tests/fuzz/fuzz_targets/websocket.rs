@@ -39,7 +39,7 @@ fn play(max: usize, cut: usize, bytes: &[u8]) -> (Vec<Vec<u8>>, Option<CloseCode
                 What::Message => said.push(std::mem::take(&mut message)),
                 What::Ping(bytes, length) => said.push(bytes[..usize::from(length)].to_vec()),
                 What::Pong => {}
-                What::Close => return (said, None),
+                What::Close(_) => return (said, None),
             }
         }
     }

@@ -1,12 +1,13 @@
 """XMPP over WebSocket (RFC 7395), frame by frame."""
 
 import asyncio
+import struct
 import time
 
 import pytest
 
 from harness.listener import Listener
-from harness.web import BINARY, CLOSE, CONTINUATION, FRAMING, OPEN, PING, PONG, WebSocket, frame, http_listener
+from harness.web import BINARY, CLOSE, CLOSED, CONTINUATION, FRAMING, OPEN, PING, PONG, WebSocket, frame, http_listener
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 PLAIN = {"auth": {"allow_plain_without_tls": True}}
@@ -109,7 +110,12 @@ def test_frames_that_come_byte_by_byte(socket):
         (frame("<a></b>"), 1000, "not-well-formed"),
         (frame("<stream:features/>"), 1000, "not-well-formed"),
         (frame("<!-- x -->"), 1000, "restricted-xml"),
-        (frame(b"<a>\xff</a>"), 1000, "encoding"),
+        (frame(b"<a>\xff</a>"), 1007, "encoding"),
+        (frame(b"<a>\xe2", last=False) + frame(b"\x82</a>", opcode=CONTINUATION), 1007, "encoding"),
+        (frame(b"\x03", opcode=CLOSED), 1002, "bad-format"),
+        (frame(struct.pack("!H", 1005), opcode=CLOSED), 1002, "bad-format"),
+        (frame(struct.pack("!H", 999), opcode=CLOSED), 1002, "bad-format"),
+        (frame(struct.pack("!H", 1000) + b"\xff", opcode=CLOSED), 1007, "bad-format"),
     ],
 )
 def test_bad_frames_end_the_stream(server, socket, sent, code, condition):
@@ -122,6 +128,17 @@ def test_bad_frames_end_the_stream(server, socket, sent, code, condition):
     assert seen[-1].startswith("<close ")
     assert wire.is_at_end()
     assert server.ended("stream_error") == 1
+
+
+@pytest.mark.parametrize(("payload", "code"), [(b"", 1000), (b"\x03\xe9bye", 1001), (b"\x0b\xb8", 3000)])
+def test_a_close_frame_is_echoed(server, socket, payload, code):
+    """RFC 6455 section 5.5.1; to the stream it is the end of a TCP connection."""
+    wire = socket().upgrade()
+    wire.login("romeo", "secret")
+    wire.say(payload, opcode=CLOSED)
+    assert wire.until_closed() == ([], code)
+    assert wire.is_at_end()
+    assert server.ended("peer_closed") >= 1
 
 
 def test_before_login_less_is_allowed(start_server, closing):
