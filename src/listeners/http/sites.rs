@@ -2,6 +2,7 @@
 
 use hyper::header::HOST;
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 
 use crate::config::listen::Http;
 use crate::listeners::http::bosh::BODY_BYTES;
@@ -98,6 +99,10 @@ impl Sites {
             Some(path) => (path, true),
             None => (path, false),
         };
+        // COMPAT(MongooseIM): a slash at the end of a path means nothing, nor does a dot at that of a
+        // host, neither here nor in a request.
+        let path = if below { path } else { trimmed(path) };
+        let host = host.strip_suffix('.').unwrap_or(host);
         self.sites.push(Site {
             host: (host != "_").then(|| host.to_ascii_lowercase().into()),
             path: path.into(),
@@ -137,7 +142,7 @@ impl Sites {
             let below = path.strip_prefix(&*site.path).is_some_and(|rest| {
                 rest.is_empty() || site.path.ends_with('/') || rest.starts_with('/')
             });
-            (path == &*site.path || (site.below && below))
+            (trimmed(path) == &*site.path || (site.below && below))
                 && site.host.as_deref().is_none_or(|own| own == host)
         };
         let sites = self.sites.iter().filter(fits);
@@ -163,6 +168,13 @@ impl Sites {
     }
 }
 
+/// A path without the slash at its end; the root is its own.
+fn trimmed(path: &str) -> &str {
+    path.strip_suffix('/')
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(path)
+}
+
 /// The host that a request is for, in lower case, without a port.
 pub fn host(parts: &Parts) -> Option<String> {
     let mut hosts = parts.headers.get_all(HOST).iter();
@@ -172,14 +184,22 @@ pub fn host(parts: &Parts) -> Option<String> {
         (None, None) => parts.uri.authority().map(|authority| authority.as_str()),
         (_, Some(_)) => None,
     }?;
-    let named = parts
-        .uri
-        .authority()
-        .map_or(header, |authority| authority.as_str());
-    let name = match named.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => named.rsplit_once(':').map_or(named, |(name, _)| name),
+    let named = match parts.uri.authority() {
+        Some(authority) => authority.clone(),
+        // RFC 9112 section 3.2: it may be empty.
+        None if header.is_empty() => return Some(String::new()),
+        None => header.parse::<Authority>().ok()?,
     };
+    // RFC 9110 section 4.2.4: a user does not belong there.
+    if named.as_str().contains('@') {
+        return None;
+    }
+    let name = named.host();
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    let name = name.strip_suffix('.').unwrap_or(name);
     Some(name.to_ascii_lowercase())
 }
 
@@ -213,7 +233,11 @@ mod tests {
             ("/ws?x=y", "localhost:5280", Ok(&Handler::WebSocket(1))),
             ("/ws", "CHAT.example:80", Ok(&Handler::WebSocket(2))),
             ("/ws", "[::1]:5280", Ok(&Handler::WebSocket(1))),
-            ("/ws/", "localhost", Err(NoSite::NotFound)),
+            ("/ws/", "localhost", Ok(&Handler::WebSocket(1))),
+            ("/ws//", "localhost", Err(NoSite::NotFound)),
+            ("/ws/x", "localhost", Err(NoSite::NotFound)),
+            ("/ws", "chat.example.", Ok(&Handler::WebSocket(2))),
+            ("/", "localhost", Err(NoSite::NotFound)),
             ("/wsx", "localhost", Err(NoSite::NotFound)),
             ("/api", "localhost", Ok(&Handler::Absent("a"))),
             ("/api/x/y", "localhost", Ok(&Handler::Absent("a"))),

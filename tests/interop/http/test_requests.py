@@ -40,6 +40,17 @@ def wire(server, closing):
         ("OPTIONS /ws-xmpp HTTP/1.1\r\nHost: a\r\n\r\n", 204),
         ("POST /ws-xmpp HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", 413),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 413),
+        # RFC 9110 section 7.8: Upgrade of a request of HTTP/1.0 is none.
+        (WebSocket.HANDSHAKE.format(path="/ws-xmpp").replace("HTTP/1.1", "HTTP/1.0"), 426),
+        # A body, if an empty one, before what is no HTTP any more.
+        (WebSocket.HANDSHAKE.format(path="/ws-xmpp").removesuffix("\r\n") + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        # MongooseIM's HTTP server takes both for the same.
+        ("GET /ws-xmpp/ HTTP/1.1\r\nHost: a\r\n\r\n", 426),
+        ("GET /nothing HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET /nothing HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        ("GET /nothing HTTP/1.1\r\nHost: x@a\r\n\r\n", 400),
+        ("GET /nothing HTTP/1.1\r\nHost:\r\n\r\n", 404),
+        ("GET /nothing HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 404),
     ],
 )
 def test_answers(wire, request_text, status):
