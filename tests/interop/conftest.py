@@ -10,6 +10,7 @@ import pytest
 from harness.client import Client
 from harness.meerkat import Meerkat
 from harness.prosody import Prosody
+from harness.terminal import Terminals
 
 SERVERS = {"meerkat": Meerkat, "prosody": Prosody}
 
@@ -65,6 +66,14 @@ async def connect():
 
     yield login
     await asyncio.gather(*(client.logout() for client in clients))
+
+
+@pytest.fixture
+async def terminals(folder):
+    """Programs on terminals, each with a home of its own, told to quit with the test."""
+    terminals = Terminals(folder)
+    yield terminals
+    await terminals.close()
 
 
 @pytest.fixture

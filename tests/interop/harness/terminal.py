@@ -13,6 +13,8 @@ COLUMNS, LINES = 160, 50
 SHOW_SECONDS = 20
 END_SECONDS = 10
 READ_BYTES = 65_536
+# Where a client looks for its files.
+HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME")
 
 
 class Terminal:
@@ -72,3 +74,26 @@ class Terminal:
         os.waitpid(self.pid, 0)
         self.pid = None
         os.close(self.master)
+
+
+class Terminals:
+    """Clients of one test."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = []
+
+    def home(self):
+        """A folder for the next client."""
+        home = self.folder / f"home{len(self.started)}"
+        home.mkdir()
+        return home
+
+    def start(self, command, home):
+        terminal = Terminal(command, os.environ | dict.fromkeys(HOMES, str(home)))
+        self.started.append(terminal)
+        return terminal
+
+    async def close(self):
+        for terminal in self.started:
+            await terminal.close("/quit")

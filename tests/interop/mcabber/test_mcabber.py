@@ -1,13 +1,10 @@
 """Debian's mcabber, a client on the terminal by another library (loudmouth): chats, gets copies, reads a vCard."""
 
-import os
-
 import pytest
 
 from harness.client import STANZA_SECONDS
 from harness.listener import Listener
 from harness.meerkat import DOMAIN
-from harness.terminal import Terminal
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 CONFIGURATION = """
@@ -26,25 +23,20 @@ set roster_hide_domain = 0
 
 
 @pytest.fixture
-async def mcabber(folder):
+def mcabber(terminals):
     """start(server) -> the terminal of an mcabber that has logged in."""
-    started = []
 
     async def start(server):
-        home = folder / f"home{len(started)}"
-        home.mkdir()
+        home = terminals.home()
         configuration = home / "mcabberrc"
         configuration.write_text(CONFIGURATION.format(domain=DOMAIN, port=server.listeners[0].port))
         # It refuses a file that others can read.
         configuration.chmod(0o600)
-        terminal = Terminal(["mcabber", "-f", str(configuration)], os.environ | {"HOME": str(home)})
-        started.append(terminal)
+        terminal = terminals.start(["mcabber", "-f", str(configuration)], home)
         await terminal.shows("Carbons enabled")
         return terminal
 
-    yield start
-    for terminal in started:
-        await terminal.close("/quit")
+    return start
 
 
 @pytest.mark.portable

@@ -8,7 +8,7 @@ import pytest
 
 from harness.listener import Listener
 from harness.meerkat import DOMAIN
-from harness.terminal import END_SECONDS, SHOW_SECONDS, Terminal
+from harness.terminal import END_SECONDS, SHOW_SECONDS
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 CONFIGURATION = """[Poezio]
@@ -33,13 +33,11 @@ async def quits(terminal):
 
 
 @pytest.fixture
-async def poezio(folder):
+async def poezio(folder, terminals):
     """start(server) -> the terminal of a poezio that has logged in."""
-    started = []
 
     async def start(server):
-        home = folder / f"home{len(started)}"
-        home.mkdir()
+        home = terminals.home()
         configuration = home / "poezio.cfg"
         authority = home / "authority.pem"
         authority.write_bytes(server.certificate.cert.read_bytes())
@@ -51,14 +49,12 @@ async def poezio(folder):
             for path in (home, configuration, authority):
                 os.chown(path, NOBODY, NOBODY)
             command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command]
-        own = {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_DATA_HOME": home, "XDG_CACHE_HOME": home}
-        terminal = Terminal(command, os.environ | {name: str(path) for name, path in own.items()})
-        started.append(terminal)
+        terminal = terminals.start(command, home)
         await terminal.shows("Your JID is romeo@")
         return terminal
 
     yield start
-    for terminal in started:
+    for terminal in terminals.started:
         await quits(terminal)
 
 

@@ -1,12 +1,9 @@
 """Debian's profanity, a client that people use: logs in, writes, is written to, gets copies, blocks."""
 
-import os
-
 import pytest
 
 from harness.listener import Listener
 from harness.meerkat import DOMAIN
-from harness.terminal import Terminal
 
 ACCOUNTS = {"juliet": "secret", "romeo": "secret"}
 # How profanity names the way TLS is used.
@@ -14,16 +11,11 @@ POLICIES = {"starttls": "force", "tls": "legacy"}
 
 
 @pytest.fixture
-async def profanity(folder):
+def profanity(terminals):
     """start(server, policy) -> the terminal of a profanity that has logged in."""
-    started = []
 
     async def start(server, policy):
-        home = folder / f"home{len(started)}"
-        home.mkdir()
-        own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_DATA_HOME": home / "data"}
-        terminal = Terminal(["profanity"], os.environ | {name: str(path) for name, path in own.items()})
-        started.append(terminal)
+        terminal = terminals.start(["profanity"], terminals.home())
         await terminal.shows("Profanity")
         port = server.listeners[0].port
         terminal.type(f"/connect romeo@{DOMAIN}/orchard server 127.0.0.1 port {port} tls {policy}")
@@ -34,9 +26,7 @@ async def profanity(folder):
         await terminal.shows("logged in successfully")
         return terminal
 
-    yield start
-    for terminal in started:
-        await terminal.close("/quit")
+    return start
 
 
 @pytest.mark.portable
