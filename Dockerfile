@@ -14,7 +14,7 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked
 # What the image holds: the binary without its symbols, the libraries that it links and their loader,
-# the authorities that it trusts, who it runs as.
+# the authorities that it trusts, the licences of all of it, who it runs as.
 RUN set -eu; \
     image=/image; \
     install -D target/release/meerkat "$image/usr/bin/meerkat"; \
@@ -25,6 +25,8 @@ RUN set -eu; \
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/ca-certificates.crt"; \
     install -D -m 644 config/meerkat.toml "$image/etc/meerkat/meerkat.toml"; \
     install -D -m 644 LICENSE "$image/usr/share/doc/meerkat/LICENSE"; \
+    scripts/third-party >"$image/usr/share/doc/meerkat/third-party"; \
+    gzip -9n "$image/usr/share/doc/meerkat/third-party"; \
     echo 'meerkat:x:10001:10001:meerkat:/data:/nonexistent' >"$image/etc/passwd"; \
     echo 'meerkat:x:10001:' >"$image/etc/group"; \
     install -d -m 1777 "$image/tmp"; \

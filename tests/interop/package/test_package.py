@@ -4,6 +4,8 @@ Run as root; scripts/package-deb has made the package.
 """
 
 import gzip
+import os
+import re
 import shutil
 import stat
 import subprocess
@@ -103,7 +105,11 @@ def test_installed_it_is_complete(debian):
     # Its sockets may be opened by systemd, but only where somebody wants that.
     assert debian.path("usr/share/doc/meerkat/examples/meerkat.socket").is_file()
     assert not list(debian.path("etc/systemd/system").glob("*/meerkat.socket"))
-    assert debian.path("usr/share/doc/meerkat/copyright").is_file()
+    assert "/usr/share/common-licenses/Apache-2.0" in debian.path("usr/share/doc/meerkat/copyright").read_text()
+    with gzip.open(debian.path("usr/share/doc/meerkat/third-party.gz"), "rt") as notices:
+        text = notices.read()
+    for crate in ("rustls ", "io-uring ", "aws-lc-sys "):
+        assert f"\n  {crate}" in text and re.search(f"^==== of.* {crate.strip()}( |$)", text, re.MULTILINE), crate
     assert debian.path("usr/share/doc/meerkat/examples/seccomp.json").is_file()
 
 
@@ -152,3 +158,13 @@ def test_the_archive_is_what_dpkg_expects(package):
     fields = dict(line.strip().split(": ", 1) for line in listed.stdout.splitlines() if ": " in line)
     assert fields["Package"] == "meerkat" and "libc6" in fields["Depends"] and "adduser" in fields["Depends"]
     assert fields["Section"] == "net"
+    newest = (ROOT / "config" / "debian" / "changelog").read_text().splitlines()[0]
+    assert f"({fields['Version']})" in newest
+
+
+def test_lintian_has_nothing_to_say(package):
+    judged = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", package],
+        capture_output=True, text=True, timeout=COMMAND_SECONDS, env=os.environ | {"LC_ALL": "C.UTF-8"},
+    )
+    assert judged.returncode == 0 and not judged.stdout, judged.stdout + judged.stderr
