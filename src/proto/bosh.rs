@@ -56,6 +56,10 @@ pub enum Condition {
     BadRequest,
     /// The session is gone, the number is outside of the window, or the key is wrong.
     ItemNotFound,
+    /// A first request is for a host that is none of ours.
+    HostUnknown,
+    /// A first request does not say which host it is for, or names none that could be.
+    ImproperAddressing,
     /// Too many or too frequent requests.
     PolicyViolation,
     /// The stream ended with an error, which is in the answer.
@@ -70,6 +74,8 @@ impl Condition {
         match self {
             Self::BadRequest => "bad-request",
             Self::ItemNotFound => "item-not-found",
+            Self::HostUnknown => "host-unknown",
+            Self::ImproperAddressing => "improper-addressing",
             Self::PolicyViolation => "policy-violation",
             Self::RemoteStreamError => "remote-stream-error",
             Self::SystemShutdown => "system-shutdown",
@@ -106,6 +112,13 @@ pub struct Body {
     pub payload: Vec<u8>,
     /// What they inherit.
     pub scope: StreamScope,
+}
+
+impl Body {
+    /// What it shows of a key sequence; a repetition shows the same.
+    fn proof(&self) -> Option<Box<str>> {
+        self.key.clone().or_else(|| self.new_key.clone())
+    }
 }
 
 /// Reads a request.
@@ -150,7 +163,8 @@ pub fn read(scanner: &mut Scanner, limits: &Limits, bytes: &[u8]) -> Result<Body
             let prefix = String::from_utf8_lossy(local).into_owned();
             bindings.push((prefix.into(), attribute.decoded(element).into()));
         }
-        restart |= local == b"restart" && &*attribute.decoded(element) == "true";
+        let is_true = matches!(&*attribute.decoded(element), "true" | "1");
+        restart |= local == b"restart" && is_true;
     }
     let pairs: Vec<(&str, &str)> = bindings.iter().map(|(a, b)| (&**a, &**b)).collect();
     let payload = if head.self_closing {
@@ -204,6 +218,13 @@ pub fn write_end(condition: Option<Condition>, payload: &[u8], out: &mut Vec<u8>
     close(payload, out);
 }
 
+/// What a request is told that is none of the session's.
+fn not_found() -> Vec<u8> {
+    let mut answer = Vec::new();
+    write_end(Some(Condition::ItemNotFound), &[], &mut answer);
+    answer
+}
+
 fn close(payload: &[u8], out: &mut Vec<u8>) {
     if payload.is_empty() {
         out.extend_from_slice(b"/>");
@@ -218,9 +239,18 @@ fn close(payload: &[u8], out: &mut Vec<u8>) {
 #[derive(Debug)]
 struct Held<R> {
     rid: u64,
+    proof: Option<Box<str>>,
     /// The request, and its repetitions: which of them is on a connection that broke is not known.
     from: Vec<R>,
     since_ms: u64,
+}
+
+/// A request that was answered.
+#[derive(Debug)]
+struct Sent {
+    rid: u64,
+    proof: Option<Box<str>>,
+    answer: Vec<u8>,
 }
 
 /// The answer that a repeated request got.
@@ -257,7 +287,7 @@ pub struct Session<R> {
     next_rid: u64,
     early: BTreeMap<u64, Body>,
     held: VecDeque<Held<R>>,
-    sent: VecDeque<(u64, Vec<u8>)>,
+    sent: VecDeque<Sent>,
     out: Vec<u8>,
     key: Option<Box<str>>,
     welcome: Option<Welcome>,
@@ -328,11 +358,18 @@ impl<R> Session<R> {
     ) -> Result<Repeated<R>, (R, Condition)> {
         self.idle_since_ms = now_ms;
         let rid = body.rid;
-        if let Some((_, answer)) = self.sent.iter().find(|(sent, _)| *sent == rid) {
+        if let Some(sent) = self.sent.iter().find(|sent| sent.rid == rid) {
+            if sent.proof != body.proof() {
+                return Ok(Some((from, not_found())));
+            }
             // Section 14.3: the connection broke before the answer was there.
-            return Ok(Some((from, answer.clone())));
+            return Ok(Some((from, sent.answer.clone())));
         }
         if let Some(held) = self.held.iter_mut().find(|held| held.rid == rid) {
+            // SPEC(XEP-0124 15): a sequence is for whoever knows its keys, the same one again as well.
+            if held.proof != body.proof() {
+                return Ok(Some((from, not_found())));
+            }
             // It broke while the request waited, and the repetition may even have come first.
             if held.from.len() >= REPETITIONS_MAX {
                 return Err((from, Condition::PolicyViolation));
@@ -343,9 +380,7 @@ impl<R> Session<R> {
         if rid < self.next_rid {
             // A straggler of a connection that broke long ago: its client has gone on, so it alone
             // is told.
-            let mut answer = Vec::new();
-            write_end(Some(Condition::ItemNotFound), &[], &mut answer);
-            return Ok(Some((from, answer)));
+            return Ok(Some((from, not_found())));
         }
         let window = self.next_rid..self.next_rid + self.requests() + 1;
         if !window.contains(&rid) || self.early.contains_key(&rid) {
@@ -355,12 +390,14 @@ impl<R> Session<R> {
         if self.held.len() as u64 > self.requests() {
             return Err((from, Condition::PolicyViolation));
         }
+        let proof = body.proof();
         self.early.insert(rid, body);
         let place = self.held.partition_point(|held| held.rid < rid);
         self.held.insert(
             place,
             Held {
                 rid,
+                proof,
                 from: vec![from],
                 since_ms: now_ms,
             },
@@ -474,7 +511,11 @@ impl<R> Session<R> {
                 Ending::Told => write_end(None, &payload, &mut answer),
                 Ending::No => self.write_answer(held.rid, &payload, &mut answer),
             }
-            self.sent.push_back((held.rid, answer.clone()));
+            self.sent.push_back(Sent {
+                rid: held.rid,
+                proof: held.proof,
+                answer: answer.clone(),
+            });
             while self.sent.len() as u64 > self.requests() {
                 self.sent.pop_front();
             }

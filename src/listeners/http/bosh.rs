@@ -22,6 +22,7 @@ use super::gzip;
 use crate::base::key::Key;
 use crate::config::Bound;
 use crate::config::modules::Bosh as Configured;
+use crate::jid::domain_prep;
 use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Connection;
 use crate::listeners::connection::Stage;
@@ -249,8 +250,11 @@ impl Shard {
         if self.stop_by_ms > 0 || self.http.bosh.places.len() >= SESSIONS_MAX {
             return self.refuse_bosh(ring, request.from, Condition::SystemShutdown);
         }
-        let to = request.body.to.as_deref().unwrap_or_default();
-        let options = options(settings.config.bosh_of(&to.to_lowercase()));
+        let host = match self.bosh_host(request.body.to.as_deref()) {
+            Ok(host) => host,
+            Err(condition) => return self.refuse_bosh(ring, request.from, condition),
+        };
+        let options = options(settings.config.bosh_of(&host));
         let sid = format!("{:x}-{}", self.number(), hex(&self.random_bytes::<16>()));
         let sid: Box<str> = sid.into();
         let stage = Stage::Negotiating(Box::new(Negotiation::new(request.secured)));
@@ -282,6 +286,17 @@ impl Shard {
         match begun {
             Ok(()) => self.bosh_request(ring, key, request),
             Err(_) => self.survive(ring, key),
+        }
+    }
+
+    /// The host that a first request is for, prepared.
+    fn bosh_host(&self, to: Option<&str>) -> Result<String, Condition> {
+        let prepared = domain_prep(to.unwrap_or_default()).ok();
+        let host = prepared.filter(|host| !host.is_empty());
+        let host = host.ok_or(Condition::ImproperAddressing)?;
+        match self.settings.hosts.serves(&host) {
+            true => Ok(host.into()),
+            false => Err(Condition::HostUnknown),
         }
     }
 

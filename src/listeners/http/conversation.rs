@@ -203,7 +203,8 @@ async fn answer_to(
     let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
     let body = match read_body(body, most).await {
         Ok(body) => body,
-        Err(status) => return Ok(closing(answer::status(status))),
+        // Whoever asked, a page of another origin may know why not.
+        Err(status) => return Ok(closing(answer::with_cors(answer::status(status)))),
     };
     exchange.borrow_mut().request = Some(Asked { parts, body });
     let answer = poll_fn(|_| match exchange.borrow_mut().answer.take() {

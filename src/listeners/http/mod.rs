@@ -261,7 +261,8 @@ impl Shard {
         }
         // Hyper is in the middle of a request and says nothing by itself.
         connection.out.extend_from_slice(
-            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\
+              access-control-allow-origin: *\r\n\r\n",
         );
         self.count_end(key, EndReason::Timeout);
         self.end_http(ring, key, Progress::Failed);

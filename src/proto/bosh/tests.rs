@@ -172,6 +172,33 @@ fn keys() {
     );
 }
 
+/// Whoever has seen no more of a session than its name gets nothing by a number that was used.
+#[test]
+fn a_repetition_shows_the_same_key() {
+    let keyed = |rid, attributes: &str| {
+        let text =
+            format!("<body rid='{rid}' {attributes} xmlns='http://jabber.org/protocol/httpbind'/>");
+        body(&text).expect("a body")
+    };
+    let refused = |repeated: Result<Repeated<u32>, _>| {
+        let (from, answer) = repeated.expect("the session lives").expect("an answer");
+        assert_eq!(from, 2);
+        String::from_utf8(answer)
+            .expect("UTF-8")
+            .contains("item-not-found")
+    };
+    let mut session = session(1);
+    let first = keyed(100, "newkey='b1d5781111d84f7b3fe45a0852e59758cd7a87e5'");
+    assert_eq!(session.request(first, 0, 0).expect("within"), None);
+    assert!(session.next(0).is_ok());
+    // While it waits, and when it was answered.
+    assert!(refused(session.request(keyed(100, "key='x'"), 2, 0)));
+    session.answers(0, true, |from, _| assert_eq!(from, 0));
+    assert!(refused(session.request(keyed(100, ""), 2, 0)));
+    let same = keyed(100, "newkey='b1d5781111d84f7b3fe45a0852e59758cd7a87e5'");
+    assert!(matches!(session.request(same, 1, 0), Ok(Some((1, _)))));
+}
+
 #[test]
 fn who_polls_must_not_do_it_too_often() {
     let mut session = session(0);

@@ -175,9 +175,33 @@ def test_what_is_no_body(server, closing, text):
     assert wire.get("/http-bind").status == 405
 
 
-def test_an_unknown_host(server):
-    answer = Bosh(server).ask(to="nowhere.example", wait=5, hold=1)
-    assert "<host-unknown" in answer and "condition='remote-stream-error'" in answer, answer
+@pytest.mark.parametrize(
+    ("host", "condition"),
+    [
+        ({"to": "nowhere.example"}, "host-unknown"),
+        ({}, "improper-addressing"),
+        ({"to": ""}, "improper-addressing"),
+        ({"to": "a b"}, "improper-addressing"),
+    ],
+)
+def test_a_host_that_is_none_of_ours(server, host, condition):
+    """XEP-0124 section 17.2: there is no session, and so no stream with an error."""
+    answer = Bosh(server).ask(wait=5, hold=1, **host)
+    assert f"type='terminate' condition='{condition}'/>" in answer, answer
+
+
+def test_a_restart_is_any_truth_of_xml_schema(server):
+    romeo = Bosh(server)
+    romeo.open()
+    secret = base64.b64encode(b"\0romeo\0secret").decode()
+    romeo.until("<success", f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{secret}</auth>")
+    assert "xmpp-bind" in romeo.until("<stream:features", xmpp__restart="1")
+
+
+def test_pages_of_other_origins_see_why_a_request_is_refused(server, closing):
+    wire = closing(Http(server.listeners[0].address))
+    answer = wire.ask("POST /http-bind HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
+    assert answer.status == 413 and answer.headers["access-control-allow-origin"] == "*"
 
 
 def test_a_stream_error_ends_the_session(server):
