@@ -24,6 +24,7 @@ use crate::proto::proxy::BadHeader;
 use crate::proto::stream::error::StreamCondition;
 use crate::proto::stream::error::StreamError;
 use crate::runtime::mesh::LANE_BATCHES_MAX;
+use crate::runtime::waker::Waker;
 
 /// Bytes of stanzas for one other shard that may be held back because its mailbox is full. Beyond
 /// it this shard reads no more from its own connections until the other has caught up.
@@ -47,7 +48,8 @@ impl Shard {
             self.accept_more(&mut ring);
             self.flush(&mut ring);
             self.time_turn();
-            let flushed = self.desk.mesh.flush();
+            let rouse = |shard, waker: &Waker| ring.rouse(shard, waker);
+            let flushed = self.desk.mesh.flush(rouse);
             self.store.ring();
             self.congested = !flushed && self.is_congested();
             self.tell_drained(flushed);
@@ -200,6 +202,7 @@ impl Shard {
                 self.sent(ring, key, buffer, from, result);
             }
             Event::Woken => {}
+            Event::Unheard(shard) => self.alert(shard),
         }
     }
 

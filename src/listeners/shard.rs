@@ -294,6 +294,13 @@ impl Shard {
         }
     }
 
+    /// Wakes one shard by its eventfd.
+    pub(super) fn alert(&self, shard: usize) {
+        if let Some(waker) = self.wakers.get(shard) {
+            waker.alert();
+        }
+    }
+
     /// Wakes every shard: something that all share has changed.
     pub fn wake_all(&self) {
         for waker in &self.wakers {

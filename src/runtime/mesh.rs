@@ -132,9 +132,9 @@ impl<B: Batch, T> Mesh<B, T> {
             .expect("shard numbers come from the mesh itself")
     }
 
-    /// Hands over what was filled. A full lane keeps its batch for the next turn.
-    /// Returns false while something had to stay.
-    pub fn flush(&mut self) -> bool {
+    /// Hands over what was filled, and has `rouse` wake the shard with that number. A full lane keeps its
+    /// batch for the next turn. Returns false while something had to stay.
+    pub fn flush(&mut self, mut rouse: impl FnMut(usize, &Waker)) -> bool {
         let mut all = true;
         for (shard, batch) in self.filling.iter_mut().enumerate() {
             if batch.is_empty() {
@@ -152,7 +152,7 @@ impl<B: Batch, T> Mesh<B, T> {
                 *batch = kept;
                 all = false;
             }
-            waker.wake();
+            rouse(shard, waker);
         }
         all
     }
@@ -204,6 +204,10 @@ mod tests {
         }
     }
 
+    fn alone(_: usize, waker: &Waker) {
+        waker.wake();
+    }
+
     fn pair() -> (Vec<Mesh<Numbers, u8>>, Vec<Outside<u8>>) {
         let wakers: Vec<_> = (0..2)
             .map(|_| Arc::new(Waker::new().expect("eventfd")))
@@ -217,13 +221,13 @@ mod tests {
         let mut b = ends.pop().expect("two ends");
         let mut a = ends.pop().expect("two ends");
         a.filling(1).0.extend([1, 2, 3]);
-        assert!(a.flush());
+        assert!(a.flush(alone));
         let batch = b.receive(0).expect("the batch");
         assert_eq!(batch.0, [1, 2, 3]);
         let memory = batch.0.as_ptr();
         b.recycle(0, batch);
         a.filling(1).0.push(4);
-        assert!(a.flush());
+        assert!(a.flush(alone));
         a.filling(1).0.push(5);
         assert_eq!(
             a.filling(1).0.as_ptr(),
@@ -239,15 +243,15 @@ mod tests {
         let mut a = ends.pop().expect("two ends");
         for n in 0..LANE_BATCHES_MAX as u32 {
             a.filling(1).0.push(n);
-            assert!(a.flush());
+            assert!(a.flush(alone));
         }
         a.filling(1).0.push(1000);
-        assert!(!a.flush());
+        assert!(!a.flush(alone));
         a.filling(1).0.push(1001);
         let first = b.receive(0).expect("a batch");
         assert_eq!(first.0, [0]);
         b.recycle(0, first);
-        assert!(a.flush(), "there is room again");
+        assert!(a.flush(alone), "there is room again");
         let mut last = Vec::new();
         while let Some(batch) = b.receive(0) {
             last = batch.0;

@@ -2,7 +2,8 @@
 //!
 //! A sleeping shard has a read of this eventfd pending in its ring. Writers pay for a system call
 //! only when the shard really sleeps: it says so in `parked` before its last look at its inbox, so
-//! either the writer sees the flag or the shard sees the writer's item.
+//! either the writer sees the flag or the shard sees the writer's item. Another shard needs no call at
+//! all where the kernel takes messages from ring to ring (docs/decisions/0160).
 
 use std::fs::File;
 use std::io;
@@ -11,6 +12,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::atomic::fence;
@@ -19,6 +21,9 @@ use std::sync::atomic::fence;
 #[derive(Debug)]
 pub struct Waker {
     event: File,
+    /// The ring that the shard sleeps in, where it takes messages. Kept open: its number must not become
+    /// somebody else's while another shard may still write to it.
+    ring: OnceLock<OwnedFd>,
     parked: AtomicBool,
 }
 
@@ -37,6 +42,7 @@ impl Waker {
         let owned = unsafe { OwnedFd::from_raw_fd(raw) };
         Ok(Self {
             event: File::from(owned),
+            ring: OnceLock::new(),
             parked: AtomicBool::new(false),
         })
     }
@@ -57,13 +63,34 @@ impl Waker {
         self.parked.store(false, Ordering::Relaxed);
     }
 
+    /// The sleeper sleeps in this ring, which takes messages from other rings.
+    pub fn sleeps_in(&self, ring: OwnedFd) {
+        // Set once: a shard has one ring.
+        let _ = self.ring.set(ring);
+    }
+
+    /// The ring that a message wakes the sleeper in; None where only the eventfd does.
+    pub fn ring(&self) -> Option<RawFd> {
+        self.ring.get().map(AsRawFd::as_raw_fd)
+    }
+
+    /// True for the one who has to wake the sleeper now. Call after the item is in its inbox.
+    pub fn claim(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.parked.swap(false, Ordering::SeqCst)
+    }
+
     /// Wakes the sleeper if it sleeps. Call after the item is in its inbox.
     pub fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.parked.swap(false, Ordering::SeqCst) {
-            // The counter of an eventfd overflows after 2^64 - 2 writes; nothing else can fail.
-            let _ = (&self.event).write_all(&1u64.to_ne_bytes());
+        if self.claim() {
+            self.alert();
         }
+    }
+
+    /// Wakes the sleeper by its eventfd.
+    pub fn alert(&self) {
+        // The counter of an eventfd overflows after 2^64 - 2 writes; nothing else can fail.
+        let _ = (&self.event).write_all(&1u64.to_ne_bytes());
     }
 }
 

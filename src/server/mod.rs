@@ -362,6 +362,9 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
             std::process::exit(1);
         }
     };
+    if parts.mesh.me() == 0 && parts.mesh.shards() > 1 && !ring.takes_messages() {
+        tracing::info!("cores wake each other by eventfd: this kernel is older than 6.10");
+    }
     let acceptors = own
         .into_iter()
         .map(|(number, socket, share)| {

@@ -13,6 +13,8 @@ mod buffers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::os::fd::FromRawFd;
 use std::os::fd::IntoRawFd;
 use std::os::fd::OwnedFd;
@@ -54,6 +56,8 @@ enum Kind {
     Accept = 2,
     Receive = 3,
     Send = 4,
+    Told = 5,
+    Rouse = 6,
 }
 
 fn token(kind: Kind, key: Key) -> u64 {
@@ -101,6 +105,8 @@ pub enum Event {
     },
     /// Something waits in the shard's inbox.
     Woken,
+    /// The message that was to wake the shard with this number failed.
+    Unheard(usize),
 }
 
 /// What a receive brought.
@@ -165,8 +171,11 @@ impl Ring {
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
         let buffers = Buffers::register(&ring)?;
-        // The two came with the same kernel, and only this one says so.
+        // The three came with the same kernel, and only this one says so.
         let accepts_may_wait = ring.params().is_feature_recvsend_bundle();
+        if accepts_may_wait {
+            waker.sleeps_in(second_descriptor(&ring)?);
+        }
         let mut this = Self {
             ring,
             waker,
@@ -214,6 +223,32 @@ impl Ring {
         let entry = opcode::Read::new(Fd(self.waker.as_raw_fd()), self.wake_count.as_mut_ptr(), 8)
             .build()
             .user_data(token(Kind::Wake, key));
+        self.push(&entry);
+    }
+
+    /// Other shards wake this one by messages, and not by its eventfd.
+    pub fn takes_messages(&self) -> bool {
+        self.waker.ring().is_some()
+    }
+
+    /// Wakes another shard if it sleeps: by a message to its ring, which goes with what the turn submits,
+    /// or by its eventfd. Call after the item is in its inbox. Where the message fails,
+    /// [`Event::Unheard`] says so.
+    pub fn rouse(&mut self, shard: usize, waker: &Waker) {
+        if !waker.claim() {
+            return;
+        }
+        let Some(ring) = waker.ring() else {
+            return waker.alert();
+        };
+        let key = Key {
+            slot: shard as u32,
+            generation: 0,
+        };
+        let entry = opcode::MsgRingData::new(Fd(ring), 0, token(Kind::Told, key), None)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(token(Kind::Rouse, key));
         self.push(&entry);
     }
 
@@ -412,6 +447,10 @@ impl Ring {
                 }
                 kind if kind == Kind::Send as u64 => self.sent(Key::from_u64(token), result),
                 kind if kind == Kind::Accept as u64 => self.accepted(Key::from_u64(token), result),
+                kind if kind == Kind::Told as u64 => Some(Event::Woken),
+                kind if kind == Kind::Rouse as u64 => {
+                    Some(Event::Unheard(Key::from_u64(token).slot as usize))
+                }
                 kind if kind == Kind::Wake as u64 => {
                     self.arm_wake();
                     Some(Event::Woken)
@@ -463,6 +502,12 @@ impl Drop for Ring {
         std::mem::forget(std::mem::take(&mut self.accepts));
         std::mem::forget(std::mem::replace(&mut self.wake_count, Box::new([0; 8])));
     }
+}
+
+/// The ring once more, for those who send it messages.
+fn second_descriptor(ring: &IoUring) -> io::Result<OwnedFd> {
+    // SAFETY: the ring is open, and borrowed until the copy is made.
+    unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) }.try_clone_to_owned()
 }
 
 /// Has an accept wait for somebody before it looks for the first time: the kernel makes a socket and a

@@ -133,6 +133,45 @@ fn a_wake_ends_the_sleep() {
     }
 }
 
+/// A shard that sleeps, and one that has put something into its inbox.
+#[test]
+fn a_message_ends_the_sleep_of_another_ring() {
+    let waker = Arc::new(Waker::new().expect("eventfd"));
+    let (sleeper, asleep) = (Arc::clone(&waker), std::sync::mpsc::channel());
+    let thread = std::thread::spawn(move || {
+        let (mut ring, _buffers) = Ring::new(Arc::clone(&sleeper)).expect("io_uring");
+        for _ in 0..3 {
+            sleeper.park();
+            asleep
+                .0
+                .send(ring.takes_messages())
+                .expect("somebody rouses");
+            assert!(matches!(next(&mut ring), Event::Woken));
+        }
+    });
+    let (mut rouser, _buffers) = ring();
+    rouser.wait(Some(Duration::ZERO)).expect("submit");
+    for _ in 0..3 {
+        let by_message = asleep.1.recv().expect("it parks");
+        rouser.rouse(1, &waker);
+        rouser.rouse(1, &waker);
+        assert_eq!(rouser.ring.submission().len(), usize::from(by_message));
+        rouser.wait(Some(Duration::ZERO)).expect("submit");
+        assert!(rouser.next_event().is_none(), "nothing failed");
+    }
+    thread.join().expect("it was woken each time");
+}
+
+#[test]
+fn who_cannot_be_told_is_named() {
+    let waker = Waker::new().expect("eventfd");
+    waker.sleeps_in(std::fs::File::open("/dev/null").expect("a file").into());
+    let (mut rouser, _buffers) = ring();
+    waker.park();
+    rouser.rouse(7, &waker);
+    assert!(matches!(next(&mut rouser), Event::Unheard(7)));
+}
+
 #[test]
 fn every_buffer_comes_round_again() {
     let (mut ring, mut buffers) = ring();
