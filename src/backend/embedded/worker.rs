@@ -245,9 +245,9 @@ impl Worker {
     }
 
     /// What changes nothing, in one transaction: the file is locked and looked at once, not once for
-    /// each request. The answers come together, so that whoever waits for many of them is woken once.
+    /// each request and once more for what other processes have changed. The answers come together, so that whoever waits for many of them is woken once.
     fn read(&mut self, group: Vec<Job>) {
-        let together = group.len() > 1 && self.execute("begin to read", "BEGIN").is_ok();
+        let together = self.execute("begin to read", "BEGIN").is_ok();
         self.notice_outside_changes();
         let perform = |job: &Job| self.database.perform(&job.request);
         let results: Vec<_> = group.iter().map(perform).collect();
