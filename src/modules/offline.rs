@@ -57,10 +57,13 @@ pub fn worth(message: &Element, kind: MessageType) -> Worth {
     }
     match kind {
         // What says only that somebody is typing is of its moment.
-        MessageType::Chat | MessageType::Normal => match message.children().all(is_of_its_moment) {
-            true => Worth::Nothing,
-            false => Worth::Kept,
-        },
+        MessageType::Chat | MessageType::Normal => {
+            let mut children = message.children().peekable();
+            match children.peek().is_some() && children.all(is_of_its_moment) {
+                true => Worth::Nothing,
+                false => Worth::Kept,
+            }
+        }
         MessageType::Headline => Worth::Nothing,
         MessageType::Error | MessageType::Groupchat => Worth::Refused,
     }
@@ -240,7 +243,7 @@ mod tests {
         let with_state = |rest: &str| format!("{STATE}{rest}");
         let rows = [
             (Chat, "<body>hi</body>", Worth::Kept),
-            (Chat, "", Worth::Nothing),
+            (Chat, "", Worth::Kept),
             (Chat, STATE, Worth::Nothing),
             (Normal, STATE, Worth::Nothing),
             (Chat, &with_state("<thread>t</thread>"), Worth::Nothing),
