@@ -267,7 +267,7 @@ fn prepare(data: &Path, kept: usize) {
         );
         let keep = OfflineRequest::Keep {
             id: id(0),
-            from: "user1@localhost/desk".into(),
+            from: Some("user1@localhost/desk".into()),
             came_at: 1,
             stanza: stanza.into_bytes().into_boxed_slice(),
             most: u64::MAX,

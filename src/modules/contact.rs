@@ -50,6 +50,7 @@ pub fn asked<O: Outbox>(scene: &Scene<'_, O>, target: &str, from: &str, about: A
             id: AccountId::from_prepared(user, host),
             area: Area::Roster,
             name: asker.into(),
+            asker: scene.facts.blockable(host, from),
         },
         topic: Topic::Contact {
             about,
@@ -67,8 +68,15 @@ pub fn found<O: Outbox>(
     response: &DataResponse,
 ) -> Answer {
     let asker = from.split_once('/').map_or(from, |(bare, _)| bare);
-    let DataResponse::Value(item) = response else {
-        return Answer::Error(StanzaCondition::InternalServerError, "");
+    let item = match response {
+        DataResponse::Value(item) => item,
+        DataResponse::Blocked => return Answer::Error(StanzaCondition::ServiceUnavailable, ""),
+        DataResponse::Done
+        | DataResponse::NoRoom
+        | DataResponse::NoSuchAccount
+        | DataResponse::Things(_) => {
+            return Answer::Error(StanzaCondition::InternalServerError, "");
+        }
     };
     let item = item.as_deref().map(|item| (asker, item));
     let roster = Roster::decode(item.into_iter());

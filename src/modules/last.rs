@@ -109,6 +109,7 @@ pub fn ask(target: &str) -> Answer {
             id: AccountId::from_prepared(user, host),
             area: Area::Last,
             name: Box::default(),
+            asker: None,
         },
         topic: Topic::Last,
     })

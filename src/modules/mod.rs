@@ -90,6 +90,14 @@ impl Facts {
             .find(|(name, _)| **name == *host)
             .map(|(_, modules)| modules)
     }
+
+    /// Somebody, for the store, whom a user of this host may block (XEP-0191); prepared.
+    pub fn blockable(&self, host: &str, from: &str) -> Option<Box<str>> {
+        let modules = self.modules_of(host)?;
+        modules.mod_blocking.as_ref()?;
+        let from = crate::jid::parse(from).map_or_else(|_| from.into(), |from| from.full());
+        Some(from.as_ref().into())
+    }
 }
 
 /// To whom a request is addressed, where the server answers it.

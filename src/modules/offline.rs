@@ -117,11 +117,11 @@ pub fn keep<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, parcel: &impl Parce
         }
     }
     let from = message.attr("from").unwrap_or_default();
-    let from = crate::jid::parse(from).map_or_else(|_| from.into(), |from| from.full());
+    let from = scene.facts.blockable(host, from);
     let stanza = stanza.into_boxed_slice();
     let request = OfflineRequest::Keep {
         id: AccountId::from_prepared(user, host),
-        from: from.as_ref().into(),
+        from,
         came_at: scene.facts.unix_seconds,
         stanza: stanza.clone(),
         most,

@@ -74,6 +74,7 @@ fn get(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
         id,
         area: Area::Private,
         name,
+        asker: None,
     };
     Answer::Store(Query {
         request,

@@ -16,7 +16,7 @@ pub fn refused(result: &Result<DataResponse, StoreError>, full: Why) -> Option<W
         Ok(DataResponse::NoRoom) => full,
         Ok(DataResponse::NoSuchAccount) => (StanzaCondition::NotAllowed, ""),
         Err(StoreError::Locked) => (StanzaCondition::ResourceConstraint, ""),
-        Ok(DataResponse::Things(_) | DataResponse::Value(_)) | Err(_) => {
+        Ok(DataResponse::Blocked | DataResponse::Things(_) | DataResponse::Value(_)) | Err(_) => {
             (StanzaCondition::InternalServerError, "")
         }
     })

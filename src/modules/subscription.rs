@@ -235,7 +235,13 @@ pub fn remind<O: Outbox>(scene: &mut Scene<'_, O>, sender: &Sender<'_>) {
         return;
     };
     let kind = Type::Presence(PresenceType::Subscribe);
+    let hash = scene.sessions.hash(sender.bare);
+    let user = scene.sessions.user(hash, sender.bare);
+    let blocked = user.and_then(|user| user.blocked());
     for item in roster.items().iter().filter(|item| item.state.wanted) {
+        if blocked.is_some_and(|list| list.blocks(&item.jid)) {
+            continue;
+        }
         let write = |out: &mut Vec<u8>| out.extend_from_slice(&item.request);
         let outbox = &mut *scene.outbox;
         outbox.hand(sender.connection, kind, item.request.len(), write);

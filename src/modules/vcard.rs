@@ -57,7 +57,7 @@ pub const MODULE: Module = Module {
     ],
 };
 
-fn get(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
+fn get(call: &Call<'_>, facts: &Facts, _: &Hosts) -> Answer {
     if call.to == To::Host {
         let about = "<FN>meerkat</FN><DESC>XMPP server</DESC>";
         return Answer::Result(format!("<vCard xmlns='{}'>{about}</vCard>", ns::VCARD).into());
@@ -69,6 +69,10 @@ fn get(call: &Call<'_>, _: &Facts, _: &Hosts) -> Answer {
         id: AccountId::from_prepared(user, host),
         area: Area::Vcard,
         name: Box::default(),
+        asker: match call.to {
+            To::OwnAccount | To::Host => None,
+            To::Account => facts.blockable(host, call.from),
+        },
     };
     Answer::Store(Query {
         request,
@@ -104,6 +108,7 @@ pub fn got(response: DataResponse) -> Answer {
     match response {
         DataResponse::Value(Some(vcard)) => Answer::Result(vcard.into_vec()),
         DataResponse::Value(None) => Answer::Error(StanzaCondition::ItemNotFound, ""),
+        DataResponse::Blocked => Answer::Error(StanzaCondition::ServiceUnavailable, ""),
         DataResponse::Done
         | DataResponse::NoRoom
         | DataResponse::NoSuchAccount

@@ -290,9 +290,11 @@ pub trait AccountStore: DataStore + OfflineStore {
             }
             Request::Lookup { id } => Response::Credentials(self.lookup(id)?),
             // Nobody else knows whom a user blocks who is not here.
-            Request::Offline(OfflineRequest::Keep { id, from, .. }) if self.blocks(id, from)? => {
-                Response::Offline(OfflineResponse::Blocked)
-            }
+            Request::Offline(OfflineRequest::Keep {
+                id,
+                from: Some(from),
+                ..
+            }) if self.blocks(id, from)? => Response::Offline(OfflineResponse::Blocked),
             Request::Offline(request) => Response::Offline(self.perform_offline(request)?),
             Request::Opening { id, wanted } => Response::Opening(Opening {
                 roster: match wanted.roster {

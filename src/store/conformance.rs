@@ -362,7 +362,7 @@ pub(crate) fn blocked(store: &mut dyn AccountStore) {
     let mut keep = |from: &str| {
         let request = Request::Offline(OfflineRequest::Keep {
             id: romeo.clone(),
-            from: from.into(),
+            from: Some(from.into()),
             came_at: 1,
             stanza: b"<message/>".as_slice().into(),
             most: 99,

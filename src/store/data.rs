@@ -66,7 +66,7 @@ pub enum DataRequest {
         /// Of what.
         area: Area,
     },
-    /// One of them. Answer: [`DataResponse::Value`].
+    /// One of them. Answer: [`DataResponse::Value`] or [`DataResponse::Blocked`].
     Value {
         /// Whose.
         id: AccountId,
@@ -74,6 +74,8 @@ pub enum DataRequest {
         area: Area,
         /// Which.
         name: Box<str>,
+        /// Somebody else for whom it is, prepared, where the account may block them.
+        asker: Option<Box<str>>,
     },
     /// Replace and remove. Answer: [`DataResponse::Done`], [`DataResponse::NoSuchAccount`] or
     /// [`DataResponse::NoRoom`], in which cases nothing was changed.
@@ -143,6 +145,8 @@ impl DataRequest {
 /// What a [`DataRequest`] is answered with. Crosses threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataResponse {
+    /// Not told: the account blocks who asks.
+    Blocked,
     /// Carried out; it survives a crash.
     Done,
     /// Nothing was changed: it would be more than fits.
@@ -211,9 +215,15 @@ pub trait DataStore {
     fn perform_data(&mut self, request: &DataRequest) -> Result<DataResponse, StoreError> {
         match request {
             DataRequest::All { id, area } => Ok(DataResponse::Things(self.things(id, *area)?)),
-            DataRequest::Value { id, area, name } => {
-                Ok(DataResponse::Value(self.value(id, *area, name)?))
-            }
+            DataRequest::Value {
+                id,
+                area,
+                name,
+                asker,
+            } => Ok(match asker {
+                Some(asker) if self.blocks(id, asker)? => DataResponse::Blocked,
+                Some(_) | None => DataResponse::Value(self.value(id, *area, name)?),
+            }),
             DataRequest::Change {
                 id,
                 area,

@@ -30,8 +30,8 @@ pub enum OfflineRequest {
     Keep {
         /// Whose.
         id: AccountId,
-        /// Who sent it, prepared.
-        from: Box<str>,
+        /// Who sent it, prepared, where the account may block them.
+        from: Option<Box<str>>,
         /// When it came, in seconds since 1970-01-01T00:00:00Z.
         came_at: u64,
         /// The message.

@@ -309,6 +309,7 @@ fn when(user: &str) -> Request {
         id: id(user),
         area: Area::Last,
         name: Box::default(),
+        asker: None,
     })
 }
 
