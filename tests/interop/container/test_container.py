@@ -5,7 +5,6 @@ Run as root: it makes a Debian by mmdebstrap, images and containers.
 
 import json
 import os
-import re
 import tarfile
 import tempfile
 import time
@@ -13,11 +12,10 @@ import time
 import pytest
 
 from harness.client import Client
-from harness.containers import BASE_SECONDS, BUILD_SECONDS, ROOT, Engine
+from harness.containers import BASE_SECONDS, BUILD_SECONDS, IMAGE, ROOT
 from harness.listener import Listener
 from harness.meerkat import Meerkat
 
-IMAGE = "localhost/meerkat-under-test"
 IMAGE_BYTES_MAX = 60_000_000
 USER_ID = 10001
 FILES_MAX = 20
@@ -29,21 +27,6 @@ CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
 RINGS = {"io_uring_setup", "io_uring_enter", "io_uring_register"}
 
 pytestmark = pytest.mark.timeout(BASE_SECONDS + BUILD_SECONDS)
-
-
-@pytest.fixture(scope="module")
-def engine():
-    engine = Engine()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture(scope="module")
-def image(engine):
-    asked = re.search(r"^ARG RUST_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE).group(1)
-    engine.import_builder(asked)
-    engine.build(IMAGE)
-    yield engine.inspect(IMAGE)
 
 
 class Contained(Meerkat):

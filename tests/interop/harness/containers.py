@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[3]
 KEPT = ROOT / "target" / "container"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 PACKAGES = "gcc,libc6-dev,git,ca-certificates"
+# The name that the example for Compose has it by.
+IMAGE = "localhost/meerkat"
 UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 BASE_SECONDS = 300
 BUILD_SECONDS = 560
@@ -54,9 +56,13 @@ class Engine:
         return run(["buildah", *self.store, *arguments], seconds)
 
     def podman(self, *arguments, seconds=COMMAND_SECONDS, check=True):
+        return run([*self.podman_command(), *arguments], seconds, check)
+
+    def podman_command(self):
         # crun refuses a machine with both versions of cgroups; without systemd cgroups are folders.
         manner = ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--tmpdir", self.folder / "tmp"]
-        return run(["podman", *self.store, *manner, *arguments], seconds, check)
+        manner += ["--network-config-dir", self.folder / "networks"]
+        return ["podman", *self.store, *manner]
 
     def import_builder(self, name):
         """The image that `name` stands for: Debian, and cargo at the path that it has here."""
@@ -83,11 +89,7 @@ class Engine:
 
     def run(self, image, *command, profile, options=(), network="host", check=True):
         """`podman run`, by default on the host's network, under the limits of this process and a seccomp profile."""
-        limits = [("nofile", resource.RLIMIT_NOFILE), ("memlock", resource.RLIMIT_MEMLOCK)]
-        limits = [(name, resource.getrlimit(which)) for name, which in limits]
-        given = [f"--ulimit={name}={soft}:{hard}" for name, (soft, hard) in limits]
-        # Else podman asks for more of its own, which needs more than a limited root may do.
-        given.append(f"--ulimit=nproc={PROCESSES}:{PROCESSES}")
+        given = [f"--ulimit={name}={soft}:{hard}" for name, (soft, hard) in own_limits().items()]
         # The check is run by the tests: there may be no systemd to run it every 30 s.
         given += [f"--network={network}", "--health-interval=disable", f"--security-opt=seccomp={profile}"]
         return self.podman("run", *given, *options, image, *command, check=check)
@@ -98,6 +100,32 @@ class Engine:
         run(["umount", self.images / "overlay"], COMMAND_SECONDS, check=False)
         shutil.rmtree(self.images, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def own_limits():
+    """name -> (soft, hard): what even a limited root may give."""
+    limits = {"nofile": resource.RLIMIT_NOFILE, "memlock": resource.RLIMIT_MEMLOCK}
+    limits = {name: resource.getrlimit(which) for name, which in limits.items()}
+    # Else podman asks for more of its own.
+    return limits | {"nproc": (PROCESSES, PROCESSES)}
+
+
+class Network:
+    """A network namespace: what is done inside needs no port, bridge or rule of the machine's own."""
+
+    def __init__(self):
+        self.name = f"meerkat-{os.getpid()}"
+        run(["ip", "netns", "add", self.name], COMMAND_SECONDS)
+        self.path = Path("/run/netns") / self.name
+        # Not `ip netns exec`, which hides the cgroups.
+        self.within = ["nsenter", f"--net={self.path}"]
+        self.run("ip", "link", "set", "lo", "up")
+
+    def run(self, *command, seconds=COMMAND_SECONDS, check=True):
+        return run([*self.within, *command], seconds, check)
+
+    def close(self):
+        run(["ip", "netns", "delete", self.name], COMMAND_SECONDS, check=False)
 
 
 def lend_compiled(target):
