@@ -11,6 +11,8 @@ use std::path::Path;
 mod changelog;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/shape.rs"]
 mod shape;
 #[path = "tidy/source.rs"]
@@ -254,6 +256,40 @@ const RULES: &[Rule] = &[
             "CHANGELOG.md",
             "# Changelog\n\n## Unreleased\n\n### Added\n\n- A server.\n\n## 0.1.0 - 2026-12-01\n",
         )],
+    },
+    Rule {
+        name: "links lead somewhere",
+        check: links::links,
+        bad: &[
+            ("README.md", "see [it](docs/LOST.md)"),
+            ("docs/README.md", "# A title\nsee [it](#another-title)"),
+            ("README.md", "<img src=\"docs/lost.png\">"),
+        ],
+        good: &[
+            (
+                "docs/a.md",
+                "# What it's for\n[above](#what-its-for), [too](../docs/a.md#what-its-for), [there](https://a.b/c)",
+            ),
+            ("README.md", "```\n[a](b)\n```"),
+        ],
+    },
+    Rule {
+        name: "files that are named are there",
+        check: links::paths,
+        bad: &[
+            ("README.md", "see `src/lost.rs`."),
+            ("README.md", "see `net/lost.rs`."),
+            ("config/meerkat.toml", "# see config/examples/lost.json."),
+            ("src/cli.rs", "//! See docs/decisions/0999."),
+        ],
+        good: &[
+            (
+                "docs/decisions/0001-it.md",
+                "docs/decisions/0001, https://docs/lost.md, tests/data/listen, src/modules/NAME.rs",
+            ),
+            ("src/cli.rs", "//! See src/cli.rs, and config/lost.toml."),
+            ("src/net/ring.md", "net/ring.md, src/net/ring.md."),
+        ],
     },
 ];
 

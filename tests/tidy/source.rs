@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// Folders that hold nothing written by hand.
-const SKIPPED: &[&str] = &["target", "data", "corpora", ".git"];
+pub(crate) const SKIPPED: &[&str] = &["target", "data", "corpora", ".git"];
 
 /// Files larger than this are data.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -19,12 +19,12 @@ pub(crate) struct Fault {
     pub(crate) remedy: &'static str,
 }
 
-/// Every text file of the repository, by its path from the root.
+/// Every file of the repository, by its path from the root.
 pub(crate) struct Tree {
     pub(crate) files: BTreeMap<String, File>,
 }
 
-/// A text file. The Rust views are as long as the text, with spaces for what is left out.
+/// A file. The Rust views are as long as the text, with spaces for what is left out.
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) text: String,
@@ -210,10 +210,9 @@ fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
         let Ok(below) = path.strip_prefix(root) else {
             continue;
         };
-        // What is no UTF-8 is no text.
-        if let Ok(text) = fs::read_to_string(&path) {
-            found.push((below.to_string_lossy().into_owned(), text));
-        }
+        // What is no UTF-8 has a name, and no text.
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        found.push((below.to_string_lossy().into_owned(), text));
     }
 }
 

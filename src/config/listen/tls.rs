@@ -89,7 +89,7 @@ options! {
         versions: Option<Vec<Sited<TlsVersion>>> =
             Kind::List(&VERSION, Repeats::RefusedNorEmpty), Unwritten::Unset("both");
         /// false: a certificate that does not pass `verify_mode` does not end the handshake; the
-        /// result is kept for SASL EXTERNAL.
+        /// result is kept for SASL EXTERNAL of servers.
         disconnect_on_failure: Option<bool> = Kind::Bool, Unwritten::Unset("true");
         /// PEM files of revoked certificates.
         crl_files: Vec<Sited<String>> = Kind::List(&Kind::Readable, Repeats::Refused),
