@@ -35,6 +35,9 @@ pub const ASK_MS: u64 = 30_000;
 /// The least pause before somebody's question leads to the next attempt, in milliseconds: claims of
 /// strangers must not have us knock at a third server's door all the time.
 pub const ASK_PAUSE_MS: u64 = 500;
+/// Time in which one of a domain's places after the other is tried, in milliseconds: sixteen that
+/// take the connection and say nothing would have a message wait for minutes.
+pub const PLACES_MS: u64 = 60_000;
 /// The first pause after a failure, in milliseconds; it doubles from there.
 const RETRY_FIRST_MS: u64 = 1_000;
 
@@ -93,6 +96,8 @@ pub struct Link {
     pub failures: u32,
     /// Where to try next if the connection turns out to be no use.
     pub rest: Vec<Target>,
+    /// When the first place was tried. Milliseconds.
+    pub begun_ms: u64,
     /// The peer has refused our certificate: dialback is tried alone.
     pub without_external: bool,
     /// It is in the list of links to look after.
@@ -113,6 +118,7 @@ impl Link {
             failed_ms: 0,
             failures: 0,
             rest: Vec::new(),
+            begun_ms: 0,
             without_external: false,
             listed: false,
         }
@@ -126,6 +132,15 @@ impl Link {
             State::Dialling(_) | State::Opening(_) | State::Ready(_) => false,
         };
         rests && self.queue.is_empty() && self.asked.is_empty() && self.theirs.is_empty()
+    }
+
+    /// The places that are left to be tried, while there is time for that.
+    pub fn take_rest(&mut self, now_ms: u64) -> Vec<Target> {
+        let rest = std::mem::take(&mut self.rest);
+        match now_ms < self.begun_ms + PLACES_MS {
+            true => rest,
+            false => Vec::new(),
+        }
     }
 
     /// The connection that stanzas go on, where there is one.
@@ -350,6 +365,23 @@ mod tests {
             assert!((whole * 3 / 4..=whole).contains(pause), "{pauses:?}");
         }
         assert!(pause_ms(u32::MAX, u64::MAX, &pair) > 700_000);
+    }
+
+    #[test]
+    fn places_are_tried_for_a_minute() {
+        let mut links = Links::default();
+        let link = links.find_or_make(0, 7, "a", "b").expect("room");
+        let place = Target {
+            host: "c".into(),
+            port: 1,
+            direct_tls: false,
+        };
+        link.begun_ms = 5;
+        for (now_ms, left) in [(5, 1), (PLACES_MS + 4, 1), (PLACES_MS + 5, 0)] {
+            link.rest = vec![place.clone()];
+            assert_eq!(link.take_rest(now_ms).len(), left);
+            assert!(link.rest.is_empty());
+        }
     }
 
     #[test]

@@ -234,6 +234,7 @@ impl Shard {
         let settings = Rc::clone(&self.settings);
         let attempt = self.desk.links.next_attempt();
         let is_full = self.desk.links.connecting >= CONNECTING_MAX;
+        let is_first = rest.is_none();
         let outside = self.outside.clone();
         let noted = name.clone();
         let reply = move |result| {
@@ -252,6 +253,9 @@ impl Shard {
         self.desk.links.connecting += 1;
         if let Some(link) = self.desk.links.get_mut(*hash, &pair.local, &pair.remote) {
             link.state = State::Dialling(attempt);
+            if is_first {
+                link.begun_ms = self.desk.now_ms;
+            }
         }
     }
 
@@ -464,7 +468,7 @@ impl Shard {
             self.cells.servers_refused += 1;
             return self.dial(&name, None);
         }
-        let rest = std::mem::take(&mut link.rest);
+        let rest = link.take_rest(now_ms);
         if !rest.is_empty() {
             return self.dial(&name, Some(rest));
         }
