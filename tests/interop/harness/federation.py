@@ -40,25 +40,28 @@ class Authority:
         cert = cert.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.file.write_bytes(pem(cert.sign(self.key, hashes.SHA256())))
 
-    def build(self, subject, public_key):
+    def build(self, subject, public_key, days=(-1, 30)):
         now = datetime.datetime.now(datetime.UTC)
+        begins, ends = (now + datetime.timedelta(days=of) for of in days)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self.name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=30))
+            .not_valid_before(begins)
+            .not_valid_after(ends)
         )
 
-    def issue(self, *domains):
-        """Certificate and key files for these domains, good for both sides of a connection."""
+    def issue(self, *domains, days=(-1, 30)):
+        """Certificate and key files for these domains, good for both sides of a connection.
+
+        `days`: when it begins and ends, from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domains[0])])
         names = x509.SubjectAlternativeName([x509.DNSName(domain) for domain in domains])
         usage = x509.ExtendedKeyUsage(self.usages)
-        cert = self.build(subject, key.public_key())
+        cert = self.build(subject, key.public_key(), days)
         cert = cert.add_extension(names, critical=False).add_extension(usage, critical=False)
         files = self.folder / f"{domains[0]}.crt", self.folder / f"{domains[0]}.key"
         files[0].write_bytes(pem(cert.sign(self.key, hashes.SHA256())))
