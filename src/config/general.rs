@@ -7,7 +7,6 @@ use super::option::Repeats;
 use super::option::Unwritten;
 use super::option::choices;
 use super::option::options;
-use super::source::Place;
 use super::source::Sited;
 use super::tree::Node;
 use super::values::Bound;
@@ -122,10 +121,11 @@ const REGISTRATION_TIMEOUT: Kind = Kind::IntOrInfinity(super::option::Range {
 });
 
 /// The rules that look at more than one option of the section.
-pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: Option<&Node>) {
+pub(crate) fn check(check: &mut Check<'_>, config: &Config, root: &Node) {
     let general = &config.general;
     if general.hosts.is_empty() && general.host_types.is_empty() {
-        let place = section.map_or_else(|| Place::default().below("general"), |s| s.place.clone());
+        let section = root.get("general");
+        let place = section.map_or_else(|| root.place.below("general"), |s| s.place.clone());
         let accepted = "expected `hosts = [\"example.org\"]`, or `host_types`";
         check.error(&place.below("hosts"), "no host is served", accepted);
     }

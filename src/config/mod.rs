@@ -210,7 +210,7 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
         notices: Vec::new(),
         whole: Place::default(),
     };
-    general::check(check, &config, root.get("general"));
+    general::check(check, &config, root);
     config.auth.check(check);
     config.s2s.check(check, section("s2s"));
     config.s2s.merge_dialects();

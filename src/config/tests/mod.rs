@@ -250,6 +250,8 @@ fn a_file_without_general_names_what_it_lacks() {
         ["general.default_server_domain", "general.hosts"],
         "{errors}"
     );
+    let said = errors.to_string();
+    assert_eq!(said.matches("--> test.toml:1:1").count(), 2, "{said}");
 }
 
 #[test]
