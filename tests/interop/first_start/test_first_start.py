@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import ssl
+from pathlib import Path
 
 from harness import js
 from harness.listener import Listener
@@ -12,9 +14,16 @@ from harness.web import Http, WebSocket, http_listener
 from harness.wire import Wire
 
 SECONDS = 30
+README = Path(__file__).parents[3] / "README.md"
 # Of config/meerkat.toml, which is built in: the well-known ones, the last two on loopback.
 STARTTLS, TLS, PEERS, BROWSERS, COMPONENTS, OPERATOR = 5222, 5223, 5269, 5285, 8888, 5280
 MADE = {"meerkat.db", "secrets/dashboard", "secrets/service", "tls/localhost.crt", "tls/localhost.key"}
+
+
+def start_lines(text):
+    """What a start says of the configuration, without the number of cores."""
+    lines = re.findall(r"^  (?:listening|note|made|modules|data|account) .*$", text, re.MULTILINE)
+    return [re.sub(r"accepts \d+ on (?:each of )?\d+ cores?", "accepts", line) for line in lines]
 
 
 class Made:
@@ -64,6 +73,8 @@ async def everybody(server, data, connect, closing):
     assert all(len(secret) >= 32 and secret not in server.log() for secret in secrets.values())
     for line in ["self-signed certificate data/tls/localhost.crt", *(f"secret data/secrets/{name}" for name in secrets)]:
         assert f"  made       {line}" in server.log()
+    # The README shows these lines, of a machine with two cores; what it says of the machine may differ.
+    assert start_lines(README.read_text()) == start_lines(server.log())
     assert "(no TLS; accepts " in server.log() and "; /dashboard /http-bind /metrics /ws-xmpp)" in server.log()
     bound = {listener["address"] for listener in server.status()["listeners"]}
     far = {f"0.0.0.0:{port}" for port in (STARTTLS, TLS, PEERS, BROWSERS)}
