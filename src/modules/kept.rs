@@ -27,6 +27,7 @@ use crate::proto::ns;
 use crate::proto::stanza::MessageType;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
+use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply::attribute;
 use crate::session::table::Flush;
 use crate::session::table::Held;
@@ -204,7 +205,8 @@ pub fn page<O: Outbox>(
     write_some(scene, place);
 }
 
-/// Writes the next messages of a page.
+/// Writes the next messages of a page. One that the session could never take goes back: kept, it would
+/// end every session that comes for it.
 fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
     let Some(flush) = scene.sessions.flushes.get_mut(place) else {
         return;
@@ -214,11 +216,17 @@ fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
     flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
     let host = bare.split_once('@').map_or("", |(_, host)| host);
     let kind = Type::Message(MessageType::Chat);
-    let mut bytes = 0;
+    let largest = scene.outbox.largest(connection);
+    let (mut bytes, mut too_large) = (0, Vec::new());
     while bytes < WRITE_BYTES_MAX
         && let Some(row) = flush.rows.pop_front()
     {
         let room = row.stanza.len() + STAMP_BYTES + bare.len();
+        if largest > 0 && room > largest {
+            flush.written = row.number;
+            too_large.push(row.stanza);
+            continue;
+        }
         // Where there is no room the connection is about to end, and the rest stays kept.
         let write = |out: &mut Vec<u8>| stamped(&row, bare, host, out);
         if !scene.outbox.hand(connection, kind, room, write) {
@@ -226,6 +234,13 @@ fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
         }
         bytes += room;
         flush.written = row.number;
+    }
+    if bytes == 0 && !too_large.is_empty() {
+        // There is nothing to wait for.
+        flush.sends_due = 0;
+    }
+    for stanza in too_large {
+        bounce::bounce(scene, &stanza, kind, StanzaCondition::PolicyViolation);
     }
 }
 
