@@ -48,7 +48,7 @@ fn bench() -> io::Result<()> {
     }
     let count = arguments.iter().position(|argument| argument == "--count");
     let count = count.map_or(COUNT, |at| arguments[at + 1].parse().expect("--count N"));
-    let servers = [Server::floor(), Server::meerkat(1, 0)];
+    let servers = [Server::floor(), Server::meerkat(1, 0, "", |_| {})];
     let mut figures = [Vec::new(), Vec::new()];
     for server in &servers {
         open_streams(server.address, BEFORE, AT_ONCE)?;

@@ -1,10 +1,11 @@
 //! What a chat message costs from socket to socket: 200 users in pairs, one or ten messages of each
 //! under way, on loopback without TLS.
 //!
-//! `cargo bench --bench chat` starts meerkat (on one core, and on two) and the floor as processes,
-//! drives them in turn, and tells CPU microseconds of the server's process per message. Two more, on
-//! one core: one without any module, which only routes, and one whose users have all that a message
-//! can meet in use: each has a contact, has asked for the roster and for copies, and blocks somebody.
+//! `cargo bench --bench chat` starts the floor and meerkat as processes, drives them in turn, and
+//! tells CPU microseconds of the server's process per message. On one core and on two there is a
+//! server without any module, which only routes, one with every module on, and one whose users have
+//! in use all that a message can meet: each has a contact, has asked for the roster and for copies,
+//! and blocks somebody. `routing` is the cost over that of the one that only routes on as many cores.
 
 #![expect(
     clippy::print_stdout,
@@ -36,12 +37,49 @@ const MARK: u8 = b'~';
 const USERS: usize = 200;
 /// Messages that a user has under way, and how many it sends in a round.
 const LOADS: [(usize, usize); 2] = [(1, 200), (10, 1_000)];
-/// The server that only routes.
-const ROUTES: &str = "meerkat, routing";
-/// The one whose users use everything.
-const USES: &str = "meerkat, all in use";
 /// Rounds of each server and load, in turn.
 const ROUNDS: usize = 7;
+
+/// What a server does, and so its users.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    /// The least that a server could do.
+    Floor,
+    /// No module is on.
+    Routes,
+    /// Every module is on.
+    Offers,
+    /// Its users use them.
+    InUse,
+}
+
+/// A server, and on how many cores it is.
+type Subject = (Kind, usize);
+
+/// In turn; the ones on two cores only where there are two.
+const SUBJECTS: [Subject; 7] = [
+    (Kind::Floor, 1),
+    (Kind::Routes, 1),
+    (Kind::Offers, 1),
+    (Kind::InUse, 1),
+    (Kind::Routes, 2),
+    (Kind::Offers, 2),
+    (Kind::InUse, 2),
+];
+
+fn start((kind, cores): Subject) -> Server {
+    let named = |what: &str, more| {
+        let mut server = Server::meerkat(cores, USERS, more, |_| {});
+        server.name = format!("{what}, {cores}");
+        server
+    };
+    match kind {
+        Kind::Floor => Server::floor(),
+        Kind::Routes => named("routing", "[modules.mod_ping]\n"),
+        Kind::Offers => named("every module", ""),
+        Kind::InUse => named("in use", ""),
+    }
+}
 
 fn main() -> ExitCode {
     wire::run(bench)
@@ -51,19 +89,11 @@ fn bench() -> io::Result<()> {
     if std::env::args().any(|argument| argument == wire::FLOOR_ARGUMENT) {
         return wire::floor::serve();
     }
-    let named = |name: &str, more| Server::meerkat_named(name.to_owned(), 1, USERS, more, |_| {});
-    let mut servers = vec![
-        Server::floor(),
-        named(ROUTES, "[modules.mod_ping]\n"),
-        Server::meerkat(1, USERS),
-        named(USES, ""),
-    ];
-    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
-        servers.push(Server::meerkat(2, USERS));
-    }
-    let talks = servers
-        .iter()
-        .map(|server| Talk::begin(server.address, USERS, &server.name));
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    let subjects: Vec<Subject> = SUBJECTS.into_iter().filter(|s| s.1 <= here).collect();
+    let servers: Vec<Server> = subjects.iter().copied().map(start).collect();
+    let talks = servers.iter().zip(&subjects);
+    let talks = talks.map(|(server, subject)| Talk::begin(server.address, USERS, subject.0));
     let mut talks = talks.collect::<io::Result<Vec<_>>>()?;
     for server in &servers {
         eprintln!("{} is process {}", server.name, server.id());
@@ -71,7 +101,7 @@ fn bench() -> io::Result<()> {
     println!("chat, {USERS} users, CPU-us per message ({ROUNDS} rounds)");
     println!(
         "{:20} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "", "window", "median", "least", "most", "ratio", "routing"
+        "server, cores", "window", "median", "least", "most", "floor", "routing"
     );
     for (window, each) in LOADS {
         let mut figures: Vec<Vec<f64>> = vec![Vec::new(); servers.len()];
@@ -87,11 +117,18 @@ fn bench() -> io::Result<()> {
             }
         }
         let spreads: Vec<_> = figures.iter_mut().map(|f| wire::spread(f)).collect();
-        let (floor, routes) = (spreads[0].0, spreads[1].0);
-        for (server, (median, least, most)) in servers.iter().zip(spreads) {
-            let (name, ratio, routing) = (&server.name, median / floor, median / routes);
+        let median = |wanted: Subject| {
+            let place = subjects.iter().position(|subject| *subject == wanted);
+            place.and_then(|place| spreads.get(place)).map(|s| s.0)
+        };
+        for ((server, (_, cores)), (cost, least, most)) in
+            servers.iter().zip(&subjects).zip(&spreads)
+        {
+            let over = |wanted| median(wanted).map_or(f64::NAN, |of| cost / of);
+            let (floor, routing) = (over((Kind::Floor, 1)), over((Kind::Routes, *cores)));
+            let name = &server.name;
             println!(
-                "{name:20} {window:6} {median:8.2} {least:8.2} {most:8.2} {ratio:8.2} {routing:8.2}"
+                "{name:20} {window:6} {cost:8.2} {least:8.2} {most:8.2} {floor:8.2} {routing:8.2}"
             );
         }
     }
@@ -116,9 +153,9 @@ struct Talk {
 
 impl Talk {
     /// Logs in `user0` to `user{count - 1}`, who use what they find there.
-    fn begin(to: SocketAddrV4, count: usize, server: &str) -> io::Result<Self> {
+    fn begin(to: SocketAddrV4, count: usize, kind: Kind) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        let users = (0..count).map(|n| begin(to, n, server));
+        let users = (0..count).map(|n| begin(to, n, kind));
         let users = users.collect::<io::Result<Vec<_>>>()?;
         for (number, user) in users.iter().enumerate() {
             epoll.add(&user.socket, number)?;
@@ -173,16 +210,16 @@ impl User {
     }
 }
 
-fn begin(to: SocketAddrV4, number: usize, server: &str) -> io::Result<User> {
+fn begin(to: SocketAddrV4, number: usize, kind: Kind) -> io::Result<User> {
     let socket = login::log_in(to, number)?;
-    if server == ROUTES {
+    if kind == Kind::Routes {
         // Without presence each session is there from the beginning.
         let ping = b"<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>";
         ask(&socket, ping, b"id='p'")?;
     } else {
         ask(&socket, b"<presence/>", b"<presence")?;
     }
-    if server == USES {
+    if kind == Kind::InUse {
         let partner = number ^ 1;
         ask(
             &socket,

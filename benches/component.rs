@@ -59,9 +59,9 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> io::Result<()> {
-    let mut servers = vec![Server::meerkat(1, USERS + 1)];
+    let mut servers = vec![Server::meerkat(1, USERS + 1, "", |_| {})];
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1) {
-        servers.push(Server::meerkat(2, USERS + 1));
+        servers.push(Server::meerkat(2, USERS + 1, "", |_| {}));
     }
     let mut stars = Vec::new();
     for server in &servers {

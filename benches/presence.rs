@@ -286,7 +286,7 @@ fn prepare(data: &Path, kept: usize) {
 
 /// Presence over sockets, against bare sends.
 fn sockets() -> io::Result<()> {
-    let server = Server::meerkat_with(1, CONTACTS + 1, |data| prepare(data, 0));
+    let server = Server::meerkat(1, CONTACTS + 1, "", |data| prepare(data, 0));
     let contacts: io::Result<Vec<_>> = (1..=CONTACTS)
         .map(|number| begin(server.address, number, true))
         .collect();
@@ -430,7 +430,7 @@ fn thread_cpu_ns() -> f64 {
 fn logins() -> io::Result<()> {
     let (mut quiet, mut during, mut took) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..LOGINS {
-        let server = Server::meerkat_with(1, CONTACTS + 1, |data| prepare(data, KEPT));
+        let server = Server::meerkat(1, CONTACTS + 1, "", |data| prepare(data, KEPT));
         let pinger = begin(server.address, 1, false)?;
         quiet.push(longest(&pinger, None)?.0);
         let user = begin(server.address, 0, false)?;

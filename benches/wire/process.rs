@@ -61,29 +61,19 @@ impl Server {
         }
     }
 
-    /// meerkat on so many cores, with accounts `user0` to `user{users - 1}`, password `secret`.
-    /// The binary is that of MEERKAT_BIN, else target/release/meerkat.
-    pub(crate) fn meerkat(cores: usize, users: usize) -> Self {
-        Self::meerkat_with(cores, users, |_| {})
-    }
-
-    /// The same; `prepare` gets the data folder once the accounts are in it.
-    pub(crate) fn meerkat_with(cores: usize, users: usize, prepare: impl FnOnce(&Path)) -> Self {
-        let name = match cores {
-            1 => "meerkat".to_owned(),
-            _ => format!("meerkat, {cores} cores"),
-        };
-        Self::meerkat_named(name, cores, users, "", prepare)
-    }
-
-    /// The same by another name, with more in its configuration.
-    pub(crate) fn meerkat_named(
-        name: String,
+    /// meerkat on so many cores, with accounts `user0` to `user{users - 1}`, password `secret`, and
+    /// `more` in its configuration; `prepare` gets the data folder once the accounts are in it. The
+    /// binary is that of MEERKAT_BIN, else target/release/meerkat.
+    pub(crate) fn meerkat(
         cores: usize,
         users: usize,
         more: &str,
         prepare: impl FnOnce(&Path),
     ) -> Self {
+        let name = match cores {
+            1 => "meerkat".to_owned(),
+            _ => format!("meerkat, {cores} cores"),
+        };
         let binary = std::env::var_os("MEERKAT_BIN").map_or_else(
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/meerkat"),
             PathBuf::from,
