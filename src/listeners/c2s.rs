@@ -305,6 +305,7 @@ impl Shard {
         input: &[u8],
         at: &mut usize,
     ) -> Result<bool, StreamError> {
+        let mut waits = false;
         while *at < input.len() {
             let rest = input.get(*at..).unwrap_or_default();
             match scanner.scan(limits, scope, rest).map_err(stream_error)? {
@@ -324,7 +325,10 @@ impl Shard {
                         return Ok(true);
                     }
                     match Stanza::read(bytes, scanner.head(), scope, ns::CLIENT) {
-                        Ok(stanza) => self.stanza(key, session, &stanza),
+                        Ok(stanza) => {
+                            self.stanza(key, session, &stanza);
+                            waits = self.desk.pausing || self.has_had_its_share(key, stanza.kind);
+                        }
                         Err(NoStanza::Unsupported) => {
                             return Err(StreamError::new(StreamCondition::UnsupportedStanzaType));
                         }
@@ -333,7 +337,8 @@ impl Shard {
                         }
                     }
                     *at += end;
-                    if std::mem::take(&mut self.desk.pausing) {
+                    if waits {
+                        self.desk.pausing = false;
                         return Ok(false);
                     }
                 }

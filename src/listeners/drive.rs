@@ -64,6 +64,7 @@ impl Shard {
                 std::process::exit(1);
             }
             self.tell_time();
+            self.wake_tired();
             self.unstash(&mut ring, &mut buffers);
             while let Some(event) = ring.next_event() {
                 self.event(&mut ring, &mut buffers, event);
@@ -153,6 +154,7 @@ impl Shard {
             || !self.words.is_empty()
             || !self.asked.is_empty()
             || !self.desk.resumed.is_empty()
+            || !self.tired.is_empty()
             || self
                 .acceptors
                 .iter()

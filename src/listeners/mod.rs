@@ -27,6 +27,7 @@ pub mod connection;
 pub mod desk;
 pub mod drain;
 pub mod drive;
+mod effort;
 pub mod ending;
 pub mod http;
 pub mod mail;

@@ -14,6 +14,7 @@ use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Partial;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Stage;
+use crate::listeners::effort::Effort;
 use crate::listeners::ending::EndReason;
 use crate::listeners::ending::LINGER_MS;
 use crate::listeners::shard::Shard;
@@ -30,8 +31,8 @@ use crate::proto::stream::error::StreamError;
 /// Memory of a partial element that is kept although it holds far less, in bytes.
 const PARTIAL_SPARE_BYTES_MAX: usize = 4096;
 
-/// What may come ahead of an answer that a negotiation waits for, in bytes; then the receive that is
-/// armed is taken back until the answer is there.
+/// What may come ahead of what a connection waits for, in bytes; then the receive that is armed is taken
+/// back until it waits no longer. What the kernel has read by then still comes.
 const AHEAD_BYTES_MAX: usize = 16 * 1024;
 
 impl Shard {
@@ -137,10 +138,11 @@ impl Shard {
         }
     }
 
-    /// A client that sends far ahead of the answer that its negotiation waits for is not read on.
+    /// A client that sends far ahead of what it waits for (an answer of its negotiation, a change of its
+    /// roster, its share of the next turn) is not read on.
     fn stop_ahead(&mut self, ring: &mut Ring, key: Key) {
         if let Some(connection) = self.desk.slab.get_mut(key)
-            && connection.held
+            && (connection.held || connection.paused)
             && connection.partial_bytes() > AHEAD_BYTES_MAX
         {
             connection.stop_listening(ring, key);
@@ -273,6 +275,7 @@ impl Shard {
     pub fn feed(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
         let waits = self.waits(key);
         let now_ms = self.desk.now_ms;
+        self.effort = Effort::default();
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };

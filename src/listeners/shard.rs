@@ -12,6 +12,7 @@ use crate::base::key::Key;
 use crate::base::timer_wheel::TimerWheel;
 use crate::listeners::desk::Desk;
 use crate::listeners::drain::Drain;
+use crate::listeners::effort::Effort;
 use crate::listeners::http::Http;
 use crate::listeners::mail::Mail;
 use crate::listeners::mail::Note;
@@ -130,6 +131,10 @@ pub struct Shard {
     pub scarce_logged_ms: u64,
     /// Connections that wait to be moved to another shard.
     pub movers: Vec<(Key, Errand)>,
+    /// Sessions that have had their share of this turn.
+    pub tired: Vec<Key>,
+    /// What the read that is being handled has taken.
+    pub effort: Effort,
     /// Another shard is so far behind that nothing more is read for it.
     pub congested: bool,
     /// Reads that wait because another shard is too far behind.
@@ -194,6 +199,8 @@ impl Shard {
             backlog: VecDeque::new(),
             scarce_logged_ms: 0,
             movers: Vec::new(),
+            tired: Vec::new(),
+            effort: Effort::default(),
             congested: false,
             cut_in_flight: Vec::new(),
             stashed: Vec::new(),
