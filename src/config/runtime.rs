@@ -33,8 +33,8 @@ options! {
         /// `certfile` and `keyfile` both lie below `data_dir` and both do not exist. Without it,
         /// a file that does not exist is an error.
         self_signed: bool = Kind::Bool, Unwritten::Bool(false), ours();
-        /// Bytes of unfinished stanzas that one core holds for all of its connections together;
-        /// beyond it the largest offender is cut.
+        /// Bytes of unfinished stanzas and bodies of HTTP requests that one core holds for all of its
+        /// connections together; beyond it the largest offender is cut.
         partial_stanza_memory: u64 = Kind::Int(Range {
                 min: PARTIAL_STANZA_MEMORY_MIN, max: i64::MAX, unit: "bytes",
             }), Unwritten::Int(64 << 20), ours();

@@ -401,6 +401,11 @@ impl Shard {
             }
             Some(_) | None => self.give_scanner(partial.scanner),
         }
+        self.bound_partials(ring);
+    }
+
+    /// Keeps what has not come in whole (elements, frames, bodies of requests) within its bound.
+    pub(super) fn bound_partials(&mut self, ring: &mut Ring) {
         let bound = self.settings.config.runtime.partial_stanza_memory as usize;
         if self.partial_bytes > bound {
             self.cut_largest_partials(ring, bound);
@@ -414,7 +419,7 @@ impl Shard {
             "the server holds too many unfinished stanzas",
         );
         let size = |key: &Key| {
-            let bytes = self.desk.slab.get(*key)?.partial_bytes();
+            let bytes = self.desk.slab.get(*key)?.partial_bytes() + self.http.body_bytes(*key);
             (bytes > 0).then_some((bytes, *key))
         };
         let mut holders: Vec<(usize, Key)> =
@@ -425,7 +430,12 @@ impl Shard {
             if self.partial_bytes <= bound / 8 * 7 {
                 break;
             }
-            self.end_with(ring, key, EndReason::StreamError, error);
+            if self.http.body_bytes(key) > 0 {
+                // Whoever sends the body of a request does not listen until it has come in.
+                self.close(ring, key, EndReason::StreamError);
+            } else {
+                self.end_with(ring, key, EndReason::StreamError, error);
+            }
         }
     }
 

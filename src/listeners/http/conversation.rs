@@ -109,6 +109,8 @@ pub struct Asked {
 /// What hyper and the shard have for each other.
 #[derive(Default)]
 struct Exchange {
+    /// Bytes of a body that has not come in whole.
+    body_bytes: usize,
     request: Option<Asked>,
     answer: Option<Response<Content>>,
 }
@@ -201,7 +203,7 @@ async fn answer_to(
     // chunks and drops the length; whoever stands in front may have gone by the length. So nothing
     // that comes behind a chunked request is taken for another one.
     let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
-    let body = match read_body(body, most).await {
+    let body = match read_body(body, most, &exchange).await {
         Ok(body) => body,
         // Whoever asked, a page of another origin may know why not.
         Err(status) => return Ok(closing(answer::with_cors(answer::status(status)))),
@@ -215,7 +217,11 @@ async fn answer_to(
     Ok(if chunked { closing(answer) } else { answer })
 }
 
-async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, StatusCode> {
+async fn read_body(
+    mut body: Incoming,
+    most: usize,
+    exchange: &RefCell<Exchange>,
+) -> Result<Vec<u8>, StatusCode> {
     if body.size_hint().lower() > most as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -230,8 +236,10 @@ async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, StatusCod
                 return Err(StatusCode::PAYLOAD_TOO_LARGE);
             }
             bytes.extend_from_slice(&data);
+            exchange.borrow_mut().body_bytes = bytes.len();
         }
     }
+    exchange.borrow_mut().body_bytes = 0;
     Ok(bytes)
 }
 
@@ -335,6 +343,11 @@ impl Conversation {
     /// The peer sends no more.
     pub fn end_input(&mut self) {
         self.buffers.borrow_mut().ended = true;
+    }
+
+    /// Bytes of a request's body that has not come in whole.
+    pub fn body_bytes(&self) -> usize {
+        self.exchange.borrow().body_bytes
     }
 
     /// True while received bytes wait for hyper, which reads on only after the next answer.

@@ -74,6 +74,12 @@ impl Http {
         self.pulse.forget(key);
     }
 
+    /// Bytes of a connection's request whose body has not come in whole.
+    pub fn body_bytes(&self, key: Key) -> usize {
+        let conversation = self.conversations.get(&key);
+        conversation.map_or(0, |conversation| conversation.body_bytes())
+    }
+
     /// Where events of a request go, while it is being answered with them.
     fn events_of(&self, key: Key, serial: u32) -> Option<Rc<RefCell<Events>>> {
         let conversation = self.conversations.get(&key)?;
@@ -141,6 +147,7 @@ impl Shard {
         let Some(mut conversation) = self.http.conversations.remove(&key) else {
             return;
         };
+        self.partial_bytes = self.partial_bytes.saturating_sub(conversation.body_bytes());
         loop {
             let Some(connection) = self.desk.slab.get_mut(key) else {
                 return;
@@ -184,6 +191,7 @@ impl Shard {
         }
         let has_input = conversation.has_input();
         let is_asking = conversation.is_asking || conversation.events.is_some();
+        self.partial_bytes += conversation.body_bytes();
         self.http.conversations.insert(key, conversation);
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else {
@@ -195,6 +203,7 @@ impl Shard {
         } else if connection.deadline_ms == 0 {
             self.set_deadline(key, now_ms + REQUEST_MS);
         }
+        self.bound_partials(ring);
     }
 
     /// What was written for a connection that speaks HTTP is sent: the next request may be looked at.
