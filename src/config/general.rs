@@ -10,6 +10,7 @@ use super::option::options;
 use super::source::Sited;
 use super::tree::Node;
 use super::values::Bound;
+use super::values::prepare;
 
 choices! {
     /// How much is logged; each level includes those before it.
@@ -44,12 +45,12 @@ options! {
         /// Least serious messages that are logged.
         loglevel: LogLevel = Kind::OneOf(LogLevel::WORDS), Unwritten::Text("warning");
         /// XMPP domains that are served. At least one host or host type is needed.
-        hosts: Vec<Sited<String>> = Kind::NAMES, Unwritten::Empty;
+        hosts: Vec<Sited<String>> = Kind::DOMAINS, Unwritten::Empty;
         /// Names of groups of domains that are added while the server runs.
         host_types: Vec<Sited<String>> = Kind::NAMES, Unwritten::Empty;
         /// Domain that speaks where no other can be told, as in the stream error for a client
         /// that named no host.
-        default_server_domain: Sited<String> = Kind::Name, Unwritten::Required;
+        default_server_domain: Sited<String> = Kind::DOMAIN, Unwritten::Required;
         /// `xml:lang` of our stream headers where the peer gave none.
         language: String = Kind::Name, Unwritten::Text("en");
         /// Seconds between two registrations from one IP address (XEP-0077); "infinity": no pause.
@@ -119,6 +120,25 @@ const REGISTRATION_TIMEOUT: Kind = Kind::IntOrInfinity(super::option::Range {
     max: super::option::INT31,
     unit: "s",
 });
+
+impl General {
+    /// Puts the names into the form in which addresses are compared.
+    pub(crate) fn prepare(&mut self, check: &mut Check<'_>) {
+        prepare(&mut self.default_server_domain.value);
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for host in &mut self.hosts {
+            let written = host.value.clone();
+            prepare(&mut host.value);
+            let first = seen.iter().find(|(_, name)| *name == host.value);
+            // The same text twice was reported as what it is.
+            if let Some((first, name)) = first.filter(|(first, _)| *first != written) {
+                let message = format!("{first:?} is the same host, {name:?}");
+                check.error(&host.place, message, "each host once");
+            }
+            seen.push((written, host.value.clone()));
+        }
+    }
+}
 
 /// The rules that look at more than one option of the section.
 pub(crate) fn check(check: &mut Check<'_>, config: &Config, root: &Node) {

@@ -25,13 +25,14 @@ use super::s2s::S2s;
 use super::source::Place;
 use super::source::Sited;
 use super::tree::Node;
+use super::values::prepare;
 
 options! {
     /// One `[[host_config]]` table.
     Table {
-        /// The host; one of `general.hosts`.
+        /// The host; one of `general.hosts`, or of `general.host_types`.
         host: Option<Sited<String>> = Kind::Name, Unwritten::Unset("`host_type` is written");
-        /// The host type; one of `general.host_types`.
+        /// The same.
         host_type: Option<Sited<String>> = Kind::Name, Unwritten::Unset("`host` is written");
         /// Options of `[general]` that a host may have for itself.
         general: HostGeneral = Kind::Section(&HostGeneral::SCHEMA), Unwritten::Section;
@@ -100,7 +101,7 @@ pub(crate) fn read(check: &mut Check<'_>, config: &Config, section: &Node) -> Ve
         }
         if let (Some(s2s), Some(section)) = (&mut s2s, node.get("s2s")) {
             s2s.check(check, section);
-            s2s.merge_dialects();
+            s2s.settle();
         }
         if let Some(section) = node.get("modules") {
             modules::check_section(check, section);
@@ -127,9 +128,8 @@ fn name(
     table: &Table,
     place: &Place,
 ) -> Option<Sited<String>> {
-    let (name, known, option) = match (&table.host, &table.host_type) {
-        (Some(host), None) => (host, &config.general.hosts, "hosts"),
-        (None, Some(host_type)) => (host_type, &config.general.host_types, "host_types"),
+    let mut name = match (&table.host, &table.host_type) {
+        (Some(name), None) | (None, Some(name)) => name.clone(),
         (Some(_), Some(host_type)) => {
             check.error(
                 &host_type.place,
@@ -147,15 +147,17 @@ fn name(
             return None;
         }
     };
-    // A host is also the only member of a host type of its name.
-    let served = known
-        .iter()
-        .chain(&config.general.hosts)
-        .any(|known| known.value == name.value);
-    if !served && !name.is_empty() {
-        let names = listed(known.iter().map(|known| known.value.as_str()));
-        let message = format!("{:?} is not in general.{option}", name.value);
+    // A host is also the only member of a host type of its name: either key takes either name.
+    let general = &config.general;
+    let mut known = general.hosts.iter().chain(&general.host_types);
+    if !known.clone().any(|known| known.value == name.value) {
+        prepare(&mut name.value);
+    }
+    if !known.any(|known| known.value == name.value) && !name.is_empty() {
+        let known = general.hosts.iter().chain(&general.host_types);
+        let names = listed(known.map(|known| known.value.as_str()));
+        let message = format!("{:?} is not in general.hosts or host_types", name.value);
         check.error(&name.place, message, &format!("expected {names}"));
     }
-    Some(name.clone())
+    Some(name)
 }

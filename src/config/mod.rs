@@ -188,7 +188,8 @@ fn parse(check: &mut Check<'_>, source: &Arc<Source>) -> Option<Node> {
 fn build(check: &mut Check<'_>, root: &Node) -> Config {
     let absent = Node::absent(root);
     let section = |key: &str| root.get(key).unwrap_or(&absent);
-    let sections = Root::decode(root).unwrap_or_default();
+    let mut sections = Root::decode(root).unwrap_or_default();
+    sections.general.prepare(check);
     let listeners = listen::read(check, section("listen"), &sections.runtime);
     let mut config = Config {
         general: sections.general,
@@ -213,7 +214,7 @@ fn build(check: &mut Check<'_>, root: &Node) -> Config {
     general::check(check, &config, root);
     config.auth.check(check);
     config.s2s.check(check, section("s2s"));
-    config.s2s.merge_dialects();
+    config.s2s.settle();
     pools::check(check, section("outgoing_pools"));
     config.host_config = host_config::read(check, &config, section("host_config"));
     references::resolve(check, &mut config);

@@ -4,6 +4,8 @@
 //! strict check of the file ([`super::check`]), the suggestion for a misspelt key, the default and
 //! docs/configuration.md ([`super::reference()`]). [`choices!`] does the same for an enum of words.
 
+use super::values::domain;
+
 /// One key of a section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opt {
@@ -226,6 +228,12 @@ impl Kind {
         max: i64::MAX,
         unit: "",
     });
+    /// A domain; its reader puts it into the prepared form.
+    pub(crate) const DOMAIN: Self = Self::Checked(Rule {
+        accepted: "a domain such as \"example.org\"",
+        check: |text| domain(text).map(drop),
+    });
+    pub(crate) const DOMAINS: Self = Self::List(&Self::DOMAIN, Repeats::Refused);
     pub(crate) const NAMES: Self = Self::List(&Self::Name, Repeats::Refused);
 
     /// What is accepted, as the end of the sentence "expected ...".

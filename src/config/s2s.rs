@@ -24,6 +24,7 @@ use super::tree::Node;
 use super::tree::Value;
 use super::values::Bound;
 use super::values::Secret;
+use super::values::prepare;
 
 options! {
     /// `[s2s]`.
@@ -91,7 +92,7 @@ options! {
     /// One element of `host_policy`.
     HostPolicy {
         /// The server.
-        host: Sited<String> = Kind::Name, Unwritten::Required;
+        host: Sited<String> = Kind::DOMAIN, Unwritten::Required;
         /// Whether it may.
         policy: Policy = Kind::OneOf(Policy::WORDS), Unwritten::Required;
     }
@@ -165,7 +166,7 @@ options! {
     /// One element of `outgoing.address`.
     Address {
         /// The server.
-        host: String = Kind::Name, Unwritten::Required;
+        host: String = Kind::DOMAIN, Unwritten::Required;
         /// Its address.
         ip_address: String = Kind::Checked(Rule {
                 accepted: "an IPv4 or IPv6 address",
@@ -260,8 +261,9 @@ impl S2s {
         }
     }
 
-    /// Options of the 6.3 manner take the place of the newer ones.
-    pub(crate) fn merge_dialects(&mut self) {
+    /// Options of the 6.3 manner take the place of the newer ones, and servers have the names by
+    /// which they are looked for.
+    pub(crate) fn settle(&mut self) {
         if let Some(address) = self.address.take() {
             self.outgoing.address = address;
         }
@@ -270,6 +272,12 @@ impl S2s {
         }
         if let Some(dns) = self.dns.take() {
             self.outgoing.dns = dns;
+        }
+        for server in &mut self.host_policy {
+            prepare(&mut server.host.value);
+        }
+        for server in &mut self.outgoing.address {
+            prepare(&mut server.host);
         }
     }
 }

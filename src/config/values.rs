@@ -52,6 +52,26 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The name of a domain as addresses have it (RFC 6122 section 2.2): prepared, without the root dot.
+///
+/// # Errors
+/// Why the text is none.
+pub(crate) fn domain(text: &str) -> Result<String, String> {
+    let refused = |reason: String| format!("{text:?} is no domain: {reason}");
+    let parts = crate::jid::parse(text).map_err(|error| refused(error.to_string()))?;
+    if parts.node.is_some() || parts.resource.is_some() {
+        return Err(refused("it is an address at one".into()));
+    }
+    Ok(parts.domain.into_owned())
+}
+
+/// Puts a name that passed the check into its prepared form.
+pub(crate) fn prepare(name: &mut String) {
+    if let Ok(prepared) = domain(name) {
+        *name = prepared;
+    }
+}
+
 /// A network: an address and how many of its leading bits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {

@@ -42,7 +42,7 @@ options! {
         /// Rule of `[access]` that decides who may send to the component; "all": everybody.
         access: Sited<String> = Kind::Name, Unwritten::Text("all");
         /// Domains that may register here. Unset: any that is neither served nor a module's.
-        domains: Option<Vec<Sited<String>>> = Kind::NAMES,
+        domains: Option<Vec<Sited<String>>> = Kind::DOMAINS,
             Unwritten::Unset("any free name"), ours();
         /// The domain of `from` must be one that the connection registered.
         check_from: bool = Kind::Bool, Unwritten::Bool(true);

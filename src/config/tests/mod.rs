@@ -111,9 +111,12 @@ const MISTAKES: &[Mistake] = &[
     ("s2s.dns.retries = 1\ns2s.outgoing.dns.retries = 1", (1, 5), "s2s.dns", &["s2s.outgoing.dns is written too"]),
     ("s2s.use_starttls = 'required'", (1, 20), "s2s.use_starttls", &["certificate"]),
     ("s2s.use_starttls = true\ns2s.certfile = 'c'", (1, 20), "s2s.use_starttls", &["\"required\""]),
-    ("[[host_config]]\nhost = 'i'", (2, 8), "host_config[0].host", &["not in general.hosts", "\"h\""]),
+    ("[[host_config]]\nhost = 'i'", (2, 8), "host_config[0].host", &["not in general.hosts or host_types", "\"h\""]),
     ("[[host_config]]\ngeneral.route_subdomains = 's2s'", (1, 1), "host_config[0].host", &["is missing"]),
     ("[[host_config]]\nhost = 'h'\n[[host_config]]\nhost = 'h'", (4, 8), "host_config[1].host", &["line 3"]),
+    ("s2s.outgoing.address = [{host = 'a b', ip_address = '::1'}]", (1, 33), "s2s.outgoing.address[0].host", &["\"a b\" is no domain", "such as \"example.org\""]),
+    ("s2s.host_policy = [{host = 'u@h', policy = 'deny'}]", (1, 28), "s2s.host_policy[0].host", &["an address at one"]),
+    ("[[listen.service]]\nport = 1\npassword = 'p'\ndomains = ['a/b']", (4, 12), "listen.service[0].domains[0]", &["is no domain"]),
     ("[modules.mod_ping]\niqdisc.type = 'queues'", (2, 1), "modules.mod_ping.iqdisc.workers", &["missing"]),
     ("[modules.mod_register]\nip_access = [{address = '1.2.3', policy = 'deny'}]", (2, 25), "modules.mod_register.ip_access[0].address", &["no IP address"]),
     ("[outgoing_pools.rdbms.default]\nconnection.driver = 'pgsq'", (2, 21), "outgoing_pools.rdbms.default.connection.driver", &["\"pgsql\""]),
@@ -252,6 +255,47 @@ fn a_file_without_general_names_what_it_lacks() {
     );
     let said = errors.to_string();
     assert_eq!(said.matches("--> test.toml:1:1").count(), 2, "{said}");
+}
+
+#[test]
+fn names_of_hosts_are_compared_as_addresses_are() {
+    let text = "
+general = {hosts = ['EXAMPLE.org.', 'B'], host_types = ['Some Type'], default_server_domain = 'B'}
+[[host_config]]
+host = 'Example.ORG'
+general.replaced_wait_timeout = 1
+[[host_config]]
+host = 'Some Type'
+[[host_config]]
+host_type = 'b'
+[s2s]
+default_policy = 'deny'
+host_policy = [{host = 'PEER.example', policy = 'allow'}]
+outgoing.address = [{host = 'PEER.example', ip_address = '::1'}]
+";
+    let config = decode(text, "test.toml", &Anything).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.serves("example.org") && config.serves("b"));
+    assert_eq!(config.general.default_server_domain.value, "b");
+    assert!(config.own("example.org").is_some() && config.own("b").is_some());
+    assert!(config.s2s.allows("peer.example") && !config.s2s.allows("other.example"));
+    assert_eq!(config.s2s.outgoing.address[0].host, "peer.example");
+}
+
+#[test]
+fn names_that_are_no_host_are_refused() {
+    let general =
+        |hosts: &str| format!("general = {{hosts = {hosts}, default_server_domain = 'h'}}");
+    for (hosts, said) in [
+        ("['a b']", "no domain: domain holds what it must not"),
+        ("['a@b']", "an address at one"),
+        ("['a/b']", "an address at one"),
+        ("['']", "empty domain"),
+        ("['h', 'H']", "\"h\" is the same host, \"h\""),
+    ] {
+        let errors = decode(&general(hosts), "test.toml", &Anything).expect_err(hosts);
+        assert_eq!(errors.len(), 1, "{errors}");
+        assert!(errors.to_string().contains(said), "{errors}");
+    }
 }
 
 #[test]
