@@ -32,10 +32,11 @@ use crate::listeners::shard::Shard;
 use crate::listeners::shard::hex;
 use crate::net::ring::Ring;
 use crate::proto::bosh;
-use crate::proto::bosh::Body;
 use crate::proto::bosh::Condition;
 use crate::proto::bosh::Options;
 use crate::proto::bosh::Session;
+use crate::proto::bosh::body;
+use crate::proto::bosh::body::Body;
 use crate::proto::c2s::negotiate::Negotiation;
 use crate::proto::ns;
 use crate::proto::stream::framing;
@@ -166,7 +167,7 @@ impl Shard {
         limits.stanza_bytes_max = limits.stanza_bytes_max.saturating_add(BODY_BYTES);
         limits.depth_max += 1;
         let mut scanner = self.spare_scanner();
-        let body = bosh::read(&mut scanner, &limits, &request.body);
+        let body = body::read(&mut scanner, &limits, &request.body);
         self.give_scanner(scanner);
         let body = match body {
             Ok(body) => body,

@@ -1,6 +1,9 @@
 //! Tests of the BOSH machine: requests in, answers out, at chosen times.
 
+use super::body::read;
 use super::*;
+use crate::xml::scan::Limits;
+use crate::xml::scan::Scanner;
 
 fn body(text: &str) -> Result<Body, Condition> {
     read(&mut Scanner::new(), &Limits::default(), text.as_bytes())

@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     let mut answered = Vec::new();
     for (number, line) in data.split(|byte| *byte == b'\n').enumerate() {
         let now_ms = number as u64 * STEP_MS;
-        let Ok(body) = bosh::read(&mut scanner, &limits, line) else {
+        let Ok(body) = bosh::body::read(&mut scanner, &limits, line) else {
             continue;
         };
         assert!(body.rid < 1 << 53 && body.payload.len() < line.len());
