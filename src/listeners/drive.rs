@@ -319,6 +319,7 @@ impl Shard {
                     self.begin(ring, socket, peer, number);
                 }
                 Handover::Bosh(request) => self.bosh_arrived(ring, *request),
+                Handover::BoshLost(sid, from) => self.bosh_lost(ring, sid, from),
                 Handover::BoshAnswer(from, body) => self.answer_bosh(ring, from, body),
                 Handover::BoshGone(sid) => self.forget_bosh(&sid),
                 Handover::Server(connection) => {

@@ -272,7 +272,7 @@ impl Shard {
             .partial_bytes
             .saturating_sub(connection.partial_bytes() + self.http.body_bytes(key));
         let listener = connection.listener;
-        self.http.forget(key);
+        self.forget_http(key);
         drop(connection.counted.take());
         let Some(socket) = connection.socket.take() else {
             // It counts as nobody's connection: its requests come and go on others.

@@ -45,6 +45,8 @@ pub enum Handover {
     Server(Box<Connection>),
     /// A request for a BOSH session that is there.
     Bosh(Box<bosh::Request>),
+    /// The connection of a BOSH request is gone: the name of its session, and the request.
+    BoshLost(Box<str>, bosh::From),
     /// The answer to a BOSH request that came in there.
     BoshAnswer(bosh::From, Vec<u8>),
     /// A BOSH session that was made there is gone.

@@ -115,7 +115,7 @@ fn close(payload: &[u8], out: &mut Vec<u8>) {
 struct Held<R> {
     rid: u64,
     proof: Option<Box<str>>,
-    /// The request, and its repetitions: which of them is on a connection that broke is not known.
+    /// The request, and its repetitions, as far as nobody has said that their connection is gone.
     from: Vec<R>,
     since_ms: u64,
 }
@@ -365,17 +365,21 @@ impl<R> Session<R> {
             if first.rid >= self.next_rid && !ends {
                 return;
             }
+            let is_gone = first.from.is_empty();
             let is_due = ends
                 || pausing
-                || !self.out.is_empty()
                 || waits > self.hold
-                || now_ms >= first.since_ms + self.wait_ms;
+                || !is_gone && (!self.out.is_empty() || now_ms >= first.since_ms + self.wait_ms);
             if !is_due {
                 return;
             }
             let Some(held) = self.held.pop_front() else {
                 return;
             };
+            if is_gone && ends {
+                // What there is to say is for those who hear it, or goes back.
+                continue;
+            }
             let mut answer = Vec::with_capacity(self.out.len() + 256);
             let payload = std::mem::take(&mut self.out);
             match self.ending {
@@ -446,17 +450,39 @@ impl<R> Session<R> {
         close(payload, out);
     }
 
+    /// The oldest request that somebody waits with.
+    fn waiting(&self) -> Option<&Held<R>> {
+        self.held.iter().find(|held| !held.from.is_empty())
+    }
+
     /// When the session has to be looked at; milliseconds.
     pub fn due_ms(&self) -> u64 {
-        match self.held.front() {
-            Some(first) => first.since_ms + self.wait_ms,
+        match self.waiting() {
+            Some(held) => held.since_ms + self.wait_ms,
             None => self.idle_since_ms + self.inactivity_ms,
         }
     }
 
     /// The client has not asked for so long that it is gone.
     pub fn is_inactive(&self, now_ms: u64) -> bool {
-        self.held.is_empty() && now_ms >= self.idle_since_ms + self.inactivity_ms
+        self.waiting().is_none() && now_ms >= self.idle_since_ms + self.inactivity_ms
+    }
+
+    /// The connection of a request is gone, and its client with it unless it asks again. What comes
+    /// meanwhile waits for that.
+    pub fn lost(&mut self, from: &R, now_ms: u64)
+    where
+        R: PartialEq,
+    {
+        let mut found = false;
+        for held in &mut self.held {
+            let before = held.from.len();
+            held.from.retain(|one| one != from);
+            found |= held.from.len() < before;
+        }
+        if found && self.waiting().is_none() {
+            self.idle_since_ms = now_ms;
+        }
     }
 
     /// Requests that are still waiting, when the session is gone.

@@ -18,6 +18,7 @@ use hyper::StatusCode;
 use super::answer;
 use super::conversation::Asked;
 use super::conversation::Content;
+use super::conversation::Conversation;
 use super::gzip;
 use crate::base::key::Key;
 use crate::config::Bound;
@@ -69,6 +70,13 @@ pub struct Request {
     body: Body,
 }
 
+/// What a turn has for sessions, in its order.
+enum Incoming {
+    Request(Box<Request>),
+    /// The connection of a request of the session with this name is gone.
+    Lost(Box<str>, From),
+}
+
 /// Where a session is.
 #[derive(Clone, Copy, Debug)]
 enum Place {
@@ -97,7 +105,7 @@ pub struct Bosh {
 #[derive(Default)]
 pub struct Sessions {
     places: HashMap<Box<str>, Place, RandomState>,
-    inbox: Vec<Request>,
+    inbox: Vec<Incoming>,
 }
 
 impl Sessions {
@@ -148,7 +156,7 @@ impl Shard {
     /// A request for the handler. None: its session answers.
     pub(super) fn ask_bosh(
         &mut self,
-        (key, serial): (Key, u32),
+        (key, conversation): (Key, &mut Conversation),
         number: u16,
         request: &Asked,
     ) -> Option<Response<Content>> {
@@ -175,21 +183,39 @@ impl Shard {
         };
         let from = From {
             shard: self.number(),
-            request: (key, serial),
+            request: (key, conversation.serial),
         };
-        self.http.bosh.inbox.push(Request {
-            from,
-            number,
-            peer,
-            secured,
-            body,
-        });
+        conversation.bosh = body.sid.clone();
+        self.http
+            .bosh
+            .inbox
+            .push(Incoming::Request(Box::new(Request {
+                from,
+                number,
+                peer,
+                secured,
+                body,
+            })));
         None
+    }
+
+    /// The connection of a request is gone before its answer. Its session hears of it behind the request.
+    pub(super) fn lose_bosh(&mut self, sid: Box<str>, request: (Key, u32)) {
+        let shard = self.number();
+        let from = From { shard, request };
+        self.http.bosh.inbox.push(Incoming::Lost(sid, from));
     }
 
     /// Handles the requests of this turn, or sends them where their sessions are.
     pub(in crate::listeners) fn run_bosh(&mut self, ring: &mut Ring) {
-        for request in std::mem::take(&mut self.http.bosh.inbox) {
+        for incoming in std::mem::take(&mut self.http.bosh.inbox) {
+            let request = match incoming {
+                Incoming::Request(request) => *request,
+                Incoming::Lost(sid, from) => {
+                    self.pass_lost_on(ring, sid, from);
+                    continue;
+                }
+            };
             let home = request.body.sid.as_deref().map(home);
             match home {
                 None => self.open_bosh(ring, request),
@@ -216,6 +242,36 @@ impl Shard {
             None => self.refuse_bosh(ring, request.from, Condition::ItemNotFound),
             Some(Place::Moved(shard)) => self.send_home(ring, shard, request),
             Some(Place::Here(key)) => self.bosh_request(ring, key, request),
+        }
+    }
+
+    fn pass_lost_on(&mut self, ring: &mut Ring, sid: Box<str>, from: From) {
+        let shard = home(&sid).filter(|shard| *shard < self.settings.hosts.shards());
+        if let Some(shard) = shard {
+            self.send_lost(ring, shard, sid, from);
+        }
+    }
+
+    fn send_lost(&mut self, ring: &mut Ring, shard: usize, sid: Box<str>, from: From) {
+        if shard == self.number() {
+            return self.bosh_lost(ring, sid, from);
+        }
+        let handover = Handover::BoshLost(sid, from);
+        self.desk.mesh.filling(shard).handovers.push(handover);
+    }
+
+    /// The connection of a request is gone, whose session was made here, or moved here.
+    pub(in crate::listeners) fn bosh_lost(&mut self, ring: &mut Ring, sid: Box<str>, from: From) {
+        match self.http.bosh.places.get(&sid).copied() {
+            None => {}
+            Some(Place::Moved(shard)) => self.send_lost(ring, shard, sid, from),
+            Some(Place::Here(key)) => {
+                let now_ms = self.desk.now_ms;
+                if let Some(bosh) = self.desk.slab.get_mut(key).and_then(of) {
+                    bosh.session.lost(&from, now_ms);
+                    self.arm_timer(key);
+                }
+            }
         }
     }
 

@@ -288,6 +288,8 @@ pub struct Conversation {
     pub socket_peer: Option<SocketAddr>,
     /// Its requests come from a proxy whose word is taken.
     pub is_forwarded: bool,
+    /// The BOSH session that is to answer the request.
+    pub bosh: Option<Box<str>>,
     /// Whether the answer that is due is compressed.
     pub packing: Packing,
     /// Where events go.
@@ -326,6 +328,7 @@ impl Conversation {
             upgrade: None,
             socket_peer: None,
             is_forwarded: false,
+            bosh: None,
             packing: Packing::Off,
             events: None,
             failure: None,
@@ -393,6 +396,7 @@ impl Conversation {
     /// The answer to it; poll to have it written.
     pub fn answer(&mut self, answer: Response<Content>) {
         self.is_asking = false;
+        self.bosh = None;
         self.exchange.borrow_mut().answer = Some(answer);
     }
 

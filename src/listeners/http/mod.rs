@@ -68,10 +68,11 @@ pub struct Http {
 }
 
 impl Http {
-    /// A connection is gone.
-    pub fn forget(&mut self, key: Key) {
-        self.conversations.remove(&key);
+    /// A connection is gone; what it still asked.
+    fn forget(&mut self, key: Key) -> Option<Box<Conversation>> {
         self.pulse.forget(key);
+        let conversation = self.conversations.remove(&key);
+        conversation.filter(|conversation| conversation.is_asking)
     }
 
     /// Bytes of a connection's request whose body has not come in whole.
@@ -104,6 +105,16 @@ fn is_read(request: &Asked) -> bool {
 }
 
 impl Shard {
+    /// A connection is gone: a BOSH session whose request it was hears of it.
+    pub(super) fn forget_http(&mut self, key: Key) {
+        let asked = self.http.forget(key);
+        if let Some(conversation) = asked
+            && let Some(sid) = conversation.bosh
+        {
+            self.lose_bosh(sid, (key, conversation.serial));
+        }
+    }
+
     /// Bytes of a connection that speaks HTTP.
     pub(super) fn http_input(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
         let Some(connection) = self.desk.slab.get_mut(key) else {
@@ -131,7 +142,8 @@ impl Shard {
             return self.close(ring, key, EndReason::PeerClosed);
         };
         conversation.end_input();
-        if conversation.events.is_some() {
+        // Nobody reads what might come later: browsers close both sides together.
+        if conversation.events.is_some() || conversation.bosh.is_some() {
             return self.close(ring, key, EndReason::PeerClosed);
         }
         if let Some(connection) = self.desk.slab.get_mut(key) {
@@ -334,9 +346,7 @@ impl Shard {
             Ok(Handler::Dashboard(number)) => {
                 self.ask_dashboard(key, conversation, *number, &request)
             }
-            Ok(Handler::Bosh(number)) => {
-                self.ask_bosh((key, conversation.serial), *number, &request)
-            }
+            Ok(Handler::Bosh(number)) => self.ask_bosh((key, conversation), *number, &request),
             Ok(Handler::WebSocket(number)) => match websocket::upgrade(&request.parts) {
                 Ok(answer) if self.admit_forwarded(key) => {
                     conversation.upgrade = Some(*number);

@@ -142,6 +142,62 @@ fn a_request_that_waits_is_answered_with_its_repetitions() {
     assert_eq!(to, [100, 7]);
 }
 
+/// What comes for a client whose connection is gone waits for the next one, or goes back.
+#[test]
+fn a_request_whose_connection_is_gone_takes_no_content() {
+    let mut session = session(1);
+    session.write().extend_from_slice(b"<f/>");
+    go(&mut session, 100, "", 0);
+    assert_eq!(go(&mut session, 101, "", 0).1, []);
+    session.lost(&101, 2_000);
+    session.write().extend_from_slice(b"<m/>");
+    let mut answers = Vec::new();
+    session.answers(2_000, false, |from, _| answers.push(from));
+    assert_eq!((answers, session.outbound_bytes()), (Vec::new(), 4));
+    // It is away from then on, not from the end of a wait of nobody.
+    assert_eq!(session.due_ms(), 32_000);
+    assert!(!session.is_inactive(31_999) && session.is_inactive(32_000));
+    // Whoever asks again gets it.
+    let (_, answers) = go(&mut session, 101, "", 3_000);
+    assert_eq!(answers.len(), 1);
+    assert!(
+        answers[0].0 == 101 && answers[0].1.contains("<m/>"),
+        "{answers:?}"
+    );
+}
+
+#[test]
+fn one_of_several_connections_is_gone() {
+    let mut session = session(1);
+    session.write().extend_from_slice(b"<f/>");
+    go(&mut session, 100, "", 0);
+    go(&mut session, 101, "", 0);
+    assert_eq!(
+        session.request(request(101, ""), 7, 0).expect("within"),
+        None
+    );
+    session.lost(&101, 0);
+    session.lost(&55, 0);
+    assert_eq!(session.due_ms(), 60_000);
+    session.write().extend_from_slice(b"<m/>");
+    let mut answers = Vec::new();
+    session.answers(0, false, |from, _| answers.push(from));
+    assert_eq!(answers, [7]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_left_at_the_end() {
+    let mut session = session(1);
+    session.write().extend_from_slice(b"<f/>");
+    go(&mut session, 100, "", 0);
+    go(&mut session, 101, "", 0);
+    session.lost(&101, 0);
+    session.write().extend_from_slice(b"<m/>");
+    session.end(None);
+    session.answers(0, true, |_, _| panic!("nobody is there"));
+    assert_eq!(session.take_outbound(), b"<m/>");
+}
+
 #[test]
 fn keys() {
     let hash = |text: &str| {

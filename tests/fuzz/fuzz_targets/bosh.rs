@@ -18,6 +18,8 @@ const OPTIONS: Options = Options {
     acks: true,
 };
 
+/// Of so many requests one loses its connection at once.
+const LOST_EVERY: usize = 5;
 /// Milliseconds between two lines.
 const STEP_MS: u64 = 700;
 
@@ -75,6 +77,9 @@ fuzz_target!(|data: &[u8]| {
         }
         if ends {
             session.end(None);
+        }
+        if number % LOST_EVERY == 0 {
+            session.lost(&number, now_ms);
         }
         session.answers(now_ms, pausing, |from, answer| {
             take(&mut scanner, from, &answer)

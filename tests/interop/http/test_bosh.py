@@ -262,6 +262,32 @@ def test_who_stays_away_is_gone(start_server):
     juliet.until("<body>kept</body>", "<presence xmlns='jabber:client'/>")
 
 
+@pytest.mark.parametrize("end", ["close", "reset"])
+def test_a_message_for_a_client_that_went_while_its_request_waited_is_kept(start_server, end):
+    """The end of the connection says that nobody reads the answer: a tab that was closed."""
+    listeners = [http_listener(mongoose_bosh_handler={"path": "/http-bind"})]
+    times = {"modules.mod_bosh": {"inactivity": 1}}
+    modules = {"modules.mod_presence": {}, "modules.mod_offline": {}, "modules.mod_roster": {}}
+    server = start_server(listeners=listeners, accounts=ACCOUNTS, sections=PLAIN | times | modules)
+    romeo, juliet = Bosh(server), Bosh(server)
+    juliet.login("juliet", "secret")
+    juliet.until("<presence", "<presence xmlns='jabber:client'/>")
+    connections = server.connections()
+    waiting = juliet.start(juliet.body())
+    while server.connections() == connections:
+        pass
+    getattr(waiting, end)()
+    while server.connections() > connections:
+        pass
+    romeo.login("romeo", "secret", wait=1)
+    romeo.ask(MESSAGE.format("juliet@localhost", "x", "kept"))
+    while not server.ended("timeout"):
+        romeo.ask()
+    juliet = Bosh(server)
+    juliet.login("juliet", "secret")
+    juliet.until("<body>kept</body>", "<presence xmlns='jabber:client'/>")
+
+
 def test_a_pause_behind_a_trusted_proxy(start_server):
     """XEP-0124 section 10, on connections of the proxy's: the session outlives its inactivity."""
     web = http_listener(options={"trusted_proxies": ["127.0.0.1"]}, mongoose_bosh_handler={"path": "/http-bind"})
