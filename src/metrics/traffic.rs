@@ -144,8 +144,11 @@ mod tests {
         traffic.sent.note(1, false, 20);
         traffic.sent.stream_errors += 1;
         traffic.bytes_in[2] = 5;
+        traffic.bytes_out[0] = 3;
         let mut sum = traffic;
         sum.add(&traffic);
+        let sizes = [(7, 2), (5, 2)].map(|(place, count)| sum.sent.sizes.buckets[place] == count);
+        assert_eq!((sizes, sum.bytes_out[0]), ([true; 2], 6));
         assert_eq!(sum.sent.stanzas, [0, 4, 0]);
         assert_eq!(sum.sent.bytes, [0, 240, 0]);
         assert_eq!((sum.sent.errors[1], sum.sent.all_errors()), (2, 4));

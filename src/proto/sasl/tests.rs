@@ -1,5 +1,10 @@
 //! The RFCs' conversations, and clients that lie.
 
+use std::num::NonZeroU32;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::hmac;
+use aws_lc_rs::pbkdf2;
 use proptest::prelude::*;
 
 use super::base64;
@@ -87,6 +92,33 @@ impl Vector {
     }
 }
 
+/// What a client proves that knows the password and ends its last message in `end`, by SHA-1.
+fn proof_of(vector: &Vector, end: &str) -> String {
+    let salt = base64::decode(vector.salt).unwrap().unwrap();
+    let (mut salted, rounds) = ([0; 20], NonZeroU32::new(4096).unwrap());
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA1,
+        rounds,
+        &salt,
+        b"pencil",
+        &mut salted,
+    );
+    let sign = |key: &[u8], text: &[u8]| {
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+        hmac::sign(&key, text)
+    };
+    let client = sign(&salted, b"Client Key");
+    let stored = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, client.as_ref());
+    let (client_nonce, nonce) = (vector.client_nonce, vector.nonce());
+    let signed = format!(
+        "n=user,r={client_nonce},r={nonce},s={},i=4096,{end}",
+        vector.salt
+    );
+    let signature = sign(stored.as_ref(), signed.as_bytes());
+    let pairs = client.as_ref().iter().zip(signature.as_ref());
+    base64::encode(&pairs.map(|(a, b)| a ^ b).collect::<Vec<u8>>())
+}
+
 fn failure(step: Step) -> Failure {
     match step {
         Step::Failure(failure) => failure,
@@ -168,6 +200,19 @@ fn last_messages_that_are_refused() {
 }
 
 /// `y` is part of what the client signs, by way of `c=`.
+/// The proof is right and covers what the message says, which is not what was said before.
+#[test]
+fn a_password_does_not_excuse_another_binding_or_nonce() {
+    let vector = &VECTORS[0];
+    let nonce = vector.nonce();
+    assert_eq!(proof_of(vector, &format!("c=biws,r={nonce}")), vector.proof);
+    for end in [format!("c=eSws,r={nonce}"), format!("c=biws,r={nonce}x")] {
+        let message = format!("{end},p={}", proof_of(vector, &end));
+        let step = vector.challenged("n,,").respond(Some(message.as_bytes()));
+        assert_eq!(failure(step), Failure::NotAuthorized, "{message}");
+    }
+}
+
 #[test]
 fn a_client_that_could_bind_to_the_channel() {
     let vector = &VECTORS[0];

@@ -452,7 +452,14 @@ fn the_systems_authorities_are_taken_where_none_are_named() {
     let mut site = Site::new();
     site.options.verify_mode = VerifyMode::Peer;
     match site.files.build(&site.options) {
-        Ok(server) => assert!(server.check.unwrap().root_hint_subjects().is_empty()),
+        Ok(server) => {
+            let check = server.check.unwrap();
+            assert!(
+                check.chain.is_some(),
+                "they are what a chain is checked against"
+            );
+            assert!(check.root_hint_subjects().is_empty());
+        }
         // A machine without any.
         Err(errors) => {
             let text = errors[0].to_string();
