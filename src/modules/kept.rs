@@ -9,8 +9,6 @@
 //! a peer that reads slowly had left of one write. A session that goes in order ([`ended`]) leaves what
 //! was written to be marked when the socket has it; until then no other session is given anything.
 
-use std::collections::VecDeque;
-
 use crate::base::key::Key;
 use crate::modules::Scene;
 use crate::modules::Topic;
@@ -29,8 +27,8 @@ use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
 use crate::proto::stanza::reply::attribute;
-use crate::session::table::Flush;
-use crate::session::table::Held;
+use crate::session::flushes::Flush;
+use crate::session::flushes::Held;
 use crate::store::AccountId;
 use crate::store::Response;
 use crate::store::StoreError;
@@ -57,7 +55,7 @@ pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, r
     let modules = scene.facts.modules_of(host);
     let is_on = modules.is_some_and(|modules| modules.mod_offline.is_some());
     let flushes = &mut scene.sessions.flushes;
-    if let Some(flush) = flushes.iter_mut().find(|flush| *flush.bare == *bare) {
+    if let Some(flush) = flushes.of_user(bare) {
         if flush.left && flush.resource.is_empty() {
             flush.resource = resource.into();
         }
@@ -66,19 +64,7 @@ pub fn begin<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str, r
     if !is_on || flushes.len() >= FLUSHES_MAX {
         return;
     }
-    flushes.push(Flush {
-        connection,
-        bare: bare.into(),
-        resource: resource.into(),
-        written: 0,
-        rows: VecDeque::new(),
-        sends_due: 0,
-        asked: true,
-        left: false,
-        kept: false,
-        held: Vec::new(),
-        held_bytes: 0,
-    });
+    flushes.begin(Flush::new(connection, bare, resource));
     next_page(scene, connection, bare, 0);
 }
 
@@ -102,8 +88,7 @@ pub fn hold<O: Outbox>(
     parcel: &impl Parcel,
 ) -> Option<Outcome> {
     let kind = parcel.kind();
-    let mut flushes = scene.sessions.flushes.iter_mut();
-    let flush = flushes.find(|flush| *flush.bare == *bare)?;
+    let flush = scene.sessions.flushes.of_user(bare)?;
     let is_for_another = resource.is_some_and(|resource| *flush.resource != *resource);
     if is_for_another || flush.resource.is_empty() {
         return None;
@@ -177,41 +162,42 @@ pub fn page<O: Outbox>(
     connection: Key,
     result: Result<Response, StoreError>,
 ) {
-    let flushes = &mut scene.sessions.flushes;
-    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+    let Some(flush) = scene.sessions.flushes.of_connection(connection) else {
         return;
     };
     let Ok(Response::Offline(OfflineResponse::Page(rows))) = result else {
         // They stay where they are until the next login.
-        let flush = flushes.swap_remove(place);
-        return release(scene, &flush.bare, flush.held);
-    };
-    let Some(flush) = flushes.get_mut(place) else {
-        return;
+        return end(scene, connection);
     };
     if flush.left {
-        return over(scene, place);
+        return gone(scene, connection);
     }
     if rows.is_empty() {
         if std::mem::take(&mut flush.kept) {
             let (bare, after) = (flush.bare.clone(), flush.written);
             return next_page(scene, connection, &bare, after);
         }
-        let flush = flushes.swap_remove(place);
-        return release(scene, &flush.bare, flush.held);
+        return end(scene, connection);
     }
     flush.asked = false;
     flush.rows = rows.into();
-    write_some(scene, place);
+    write_some(scene, connection);
+}
+
+/// There is nothing more to be given: what has waited behind it goes on.
+fn end<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key) {
+    if let Some(flush) = scene.sessions.flushes.end(connection) {
+        release(scene, &flush.bare, flush.held);
+    }
 }
 
 /// Writes the next messages of a page. One that the session could never take goes back: kept, it would
 /// end every session that comes for it.
-fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
-    let Some(flush) = scene.sessions.flushes.get_mut(place) else {
+fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key) {
+    let Some(flush) = scene.sessions.flushes.of_connection(connection) else {
         return;
     };
-    let (connection, bare) = (flush.connection, &*flush.bare);
+    let bare = &*flush.bare;
     // One that is under way does not have it yet.
     flush.sends_due = 1 + u8::from(scene.outbox.is_sending(connection));
     let host = bare.split_once('@').map_or("", |(_, host)| host);
@@ -238,6 +224,7 @@ fn write_some<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
     if bytes == 0 && !too_large.is_empty() {
         // There is nothing to wait for.
         flush.sends_due = 0;
+        scene.sessions.flushes.note_due(connection);
     }
     for stanza in too_large {
         bounce::bounce(scene, &stanza, kind, StanzaCondition::PolicyViolation);
@@ -277,24 +264,13 @@ fn stamped(row: &OfflineRow, bare: &str, host: &str, out: &mut Vec<u8>) {
 /// Called once a turn: what the sockets have taken is removed from the store, and what comes next is
 /// written, or asked for where the page ends.
 pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
-    let is_due = |flush: &&Flush| !flush.asked && flush.sends_due == 0;
-    let due: Vec<Key> = scene
-        .sessions
-        .flushes
-        .iter()
-        .filter(is_due)
-        .map(|flush| flush.connection)
-        .collect();
-    for connection in due {
-        let flushes = &mut scene.sessions.flushes;
-        let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
-            continue;
-        };
-        let Some(flush) = flushes.get_mut(place) else {
+    for connection in scene.sessions.flushes.take_due() {
+        let flush = scene.sessions.flushes.of_connection(connection);
+        let Some(flush) = flush.filter(|flush| flush.is_due()) else {
             continue;
         };
         if flush.left {
-            over(scene, place);
+            gone(scene, connection);
             continue;
         }
         let (bare, through) = (flush.bare.clone(), flush.written);
@@ -306,7 +282,7 @@ pub fn proceed<O: Outbox>(scene: &mut Scene<'_, O>) {
         forget(scene, &bare, through);
         match ends {
             true => next_page(scene, connection, &bare, through),
-            false => write_some(scene, place),
+            false => write_some(scene, connection),
         }
     }
 }
@@ -328,20 +304,17 @@ fn forget<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, through: u64) {
 /// A session has ended, or wants no messages any more. What was written to it is marked when its
 /// socket has taken it, lest it comes twice; another session of its user goes on with the rest then.
 pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
-    let flushes = &mut scene.sessions.flushes;
-    let Some(place) = flushes.iter().position(|f| f.connection == connection) else {
+    let flush = scene.sessions.flushes.of_connection(connection);
+    let Some(flush) = flush.filter(|flush| !flush.left) else {
         return;
     };
-    let Some(flush) = flushes.get_mut(place).filter(|flush| !flush.left) else {
-        return;
-    };
-    if !flush.asked && flush.sends_due == 0 {
-        return over(scene, place);
+    if flush.is_due() {
+        return gone(scene, connection);
     }
     flush.left = true;
     flush.rows.clear();
     let next = next(scene, bare).map(|(_, resource)| resource);
-    let Some(flush) = scene.sessions.flushes.get_mut(place) else {
+    let Some(flush) = scene.sessions.flushes.of_connection(connection) else {
         return;
     };
     let held = match &next {
@@ -353,19 +326,14 @@ pub fn ended<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, bare: &str) {
     release(scene, bare, held);
 }
 
-/// A connection is gone, or nothing that is still written to it can be relied on.
+/// A connection is gone, or nothing that is still written to it can be relied on, or all of it is with
+/// the kernel and its session wants no more: another session of the user may go on with what is kept.
 pub fn gone<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key) {
-    let mut flushes = scene.sessions.flushes.iter();
-    if let Some(place) = flushes.position(|flush| flush.connection == connection) {
-        over(scene, place);
-    }
-}
-
-/// Nothing more comes of it: another session of the user may go on with what is kept.
-fn over<O: Outbox>(scene: &mut Scene<'_, O>, place: usize) {
-    let flush = scene.sessions.flushes.swap_remove(place);
+    let Some(flush) = scene.sessions.flushes.end(connection) else {
+        return;
+    };
     let bare = &*flush.bare;
-    if !flush.asked && flush.sends_due == 0 {
+    if flush.is_due() {
         forget(scene, bare, flush.written);
     }
     if let Some((connection, resource)) = next(scene, bare) {

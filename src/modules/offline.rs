@@ -111,10 +111,8 @@ pub fn keep<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, parcel: &impl Parce
         stanza = without_own_ids(&message, bare);
     }
     scene.sessions.note_keep(bare);
-    for flush in &mut scene.sessions.flushes {
-        if *flush.bare == *bare {
-            (flush.kept, flush.held_bytes) = (true, 0);
-        }
+    if let Some(flush) = scene.sessions.flushes.of_user(bare) {
+        (flush.kept, flush.held_bytes) = (true, 0);
     }
     let from = message.attr("from").unwrap_or_default();
     let from = scene.facts.blockable(host, from);

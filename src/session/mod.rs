@@ -5,6 +5,7 @@
 //! connection by a key).
 
 pub mod blocklist;
+pub mod flushes;
 pub mod roster;
 pub mod rosters;
 pub mod subscription;

@@ -1,18 +1,16 @@
 //! The table of users who have at least one session on this shard.
 
-use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 
 use hashbrown::HashTable;
 
 use crate::base::key::Key;
-use crate::proto::stanza::Type;
 use crate::session::blocklist::Blocklist;
+use crate::session::flushes::Flushes;
 use crate::session::roster::Roster;
 use crate::session::rosters::Rosters;
 use crate::session::rosters::Wish;
-use crate::store::offline::OfflineRow;
 
 /// Entities that one session may have sent directed presence to and that will hear of its end.
 pub const DIRECTED_MAX: usize = 64;
@@ -108,46 +106,7 @@ pub struct Table {
     keeps: u64,
     rosters: Rosters,
     /// Messages on their way from the store to sessions.
-    pub flushes: Vec<Flush>,
-}
-
-/// Kept messages on their way from the store to a session that has just become available.
-#[derive(Debug)]
-pub struct Flush {
-    /// The session's connection.
-    pub connection: Key,
-    /// Whose.
-    pub bare: Box<str>,
-    /// The resource.
-    pub resource: Box<str>,
-    /// The last message that was written to the connection.
-    pub written: u64,
-    /// Those that the store gave and that are not written yet.
-    pub rows: VecDeque<OfflineRow>,
-    /// Sends of the connection that end before it is in the kernel.
-    pub sends_due: u8,
-    /// The store is asked for the next ones.
-    pub asked: bool,
-    /// The session wants no more of them: what was written is still to be marked. The resource is the
-    /// one that goes on then; empty where there is none.
-    pub left: bool,
-    /// Since it was asked last, one more was kept.
-    pub kept: bool,
-    /// What came meanwhile and is to come behind the rest.
-    pub held: Vec<Held>,
-    /// Bytes of it.
-    pub held_bytes: usize,
-}
-
-/// A message that waits for those before it.
-#[derive(Debug)]
-pub struct Held {
-    /// What it is.
-    pub kind: Type,
-    /// The resource that it is addressed to, if it is to one.
-    pub resource: Option<Box<str>>,
-    /// The message.
-    pub stanza: Box<[u8]>,
+    pub flushes: Flushes,
 }
 
 impl Table {
@@ -162,7 +121,7 @@ impl Table {
             next_order: 0,
             keeps: 0,
             rosters: Rosters::default(),
-            flushes: Vec::new(),
+            flushes: Flushes::default(),
         }
     }
 
@@ -261,10 +220,8 @@ impl Table {
 
     /// A send of a connection is in the kernel's hands whole.
     pub fn note_sent(&mut self, connection: Key) {
-        for flush in &mut self.flushes {
-            if flush.connection == connection {
-                flush.sends_due = flush.sends_due.saturating_sub(1);
-            }
+        if !self.flushes.is_empty() {
+            self.flushes.note_sent(connection);
         }
     }
 
