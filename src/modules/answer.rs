@@ -1,5 +1,6 @@
 //! Finds the handler of a request to the server and writes its answer.
 
+use crate::base::key::Key;
 use crate::modules::Answer;
 use crate::modules::Asked;
 use crate::modules::AskedAccount;
@@ -14,6 +15,7 @@ use crate::modules::Topic;
 use crate::modules::Waiting;
 use crate::modules::blocking;
 use crate::modules::bounce;
+use crate::modules::bounce::TOO_LARGE;
 use crate::modules::contact;
 use crate::modules::kept;
 use crate::modules::last;
@@ -263,9 +265,18 @@ fn give_answer<O: Outbox>(
 ) {
     let id = stanza.attribute(b"id");
     let from = stanza.attribute(b"to");
+    let room_of = |content: &[u8]| content.len() + reply::ERROR_BYTES + sender.stamp.len();
+    let answer = match answer {
+        Some(Answer::Result(content))
+            if is_too_large(scene, sender.connection, room_of(&content)) =>
+        {
+            Some(Answer::Error(TOO_LARGE.0, TOO_LARGE.1))
+        }
+        answer => answer,
+    };
     match answer {
         Some(Answer::Result(content)) => {
-            let room = content.len() + reply::ERROR_BYTES + sender.stamp.len();
+            let room = room_of(&content);
             let kind = Type::Iq(IqType::Result);
             answer_to(scene, sender, stanza, kind, room, |out| {
                 let addresses = (from.as_deref(), sender.stamp, id.as_deref());
@@ -377,6 +388,12 @@ fn answered_data<O: Outbox>(
     }
 }
 
+/// Whether a connection could never take an answer of about `room` bytes: it would be cut.
+fn is_too_large<O: Outbox>(scene: &Scene<'_, O>, connection: Key, room: usize) -> bool {
+    let largest = scene.outbox.largest(connection);
+    largest > 0 && room > largest
+}
+
 /// The answer to a request that had to wait.
 pub fn reply_to<O: Outbox>(
     scene: &mut Scene<'_, O>,
@@ -394,6 +411,11 @@ pub fn reply_to<O: Outbox>(
         Ok(_) => IqType::Result,
         Err(_) => IqType::Error,
     });
+    if let (Some(connection), Ok(_)) = (waiting.connection, outcome)
+        && is_too_large(scene, connection, room)
+    {
+        return reply_to(scene, waiting, Err(TOO_LARGE));
+    }
     match waiting.connection {
         Some(connection) => {
             scene.outbox.hand(connection, kind, room, write);

@@ -1,10 +1,12 @@
 //! RFC 6120 section 8.3: errors that go back to a sender who may be on another shard.
 
+use crate::base::key::Key;
 use crate::modules::Scene;
 use crate::modules::handover::give;
 use crate::modules::parcel::Made;
 use crate::modules::pipeline::Outbox;
 use crate::proto::ns;
+use crate::proto::stanza::IqType;
 use crate::proto::stanza::PresenceType;
 use crate::proto::stanza::Type;
 use crate::proto::stanza::error::StanzaCondition;
@@ -16,6 +18,12 @@ use crate::xml::scan::Found;
 use crate::xml::scan::Limits;
 use crate::xml::scan::Scanner;
 use crate::xml::scan::StreamScope;
+
+/// What is said in place of an answer that a connection could never take.
+pub const TOO_LARGE: (StanzaCondition, &str) = (
+    StanzaCondition::ResourceConstraint,
+    "the answer is larger than this connection takes",
+);
 
 /// True for presence whose failure nobody is told of (RFC 6121 section 8.5.2.2.2).
 pub fn is_silent(kind: Type) -> bool {
@@ -32,14 +40,7 @@ pub fn bounce<O: Outbox>(
     if kind.is_answer() || is_silent(kind) {
         return;
     }
-    // Only the top-level tag is looked at: what fails may be as large as a stanza can be.
-    let scope = StreamScope::ordinary(ns::CLIENT);
-    let limits = Limits {
-        stanza_bytes_max: usize::MAX,
-        ..Limits::default()
-    };
-    let mut scanner = Scanner::new();
-    let Ok(Found::Element { .. }) = scanner.scan(&limits, &scope, stanza) else {
+    let Some(scanner) = scanned(stanza) else {
         return;
     };
     let attribute = |name| {
@@ -65,6 +66,37 @@ pub fn bounce<O: Outbox>(
             out,
         );
     });
+}
+
+/// Gives who waits for an answer that its connection could never take an error in place of it.
+pub fn too_large<O: Outbox>(scene: &mut Scene<'_, O>, connection: Key, answer: &[u8]) {
+    let Some(scanner) = scanned(answer) else {
+        return;
+    };
+    let attribute = |name| {
+        let attribute = scanner.head().attribute(answer, name);
+        attribute.map(|attribute| attribute.decoded(answer))
+    };
+    let (from, id) = (attribute(b"from"), attribute(b"id"));
+    let to = attribute(b"to").unwrap_or_default();
+    let to = reply::attribute(&to);
+    let room = reply::ERROR_BYTES + to.len() + TOO_LARGE.1.len();
+    let kind = Type::Iq(IqType::Error);
+    scene.outbox.hand(connection, kind, room, |out| {
+        reply::error_parts("iq", from.as_deref(), &to, id.as_deref(), TOO_LARGE, out);
+    });
+}
+
+/// Only the top-level tag is looked at: what fails may be as large as a stanza can be.
+fn scanned(stanza: &[u8]) -> Option<Scanner> {
+    let scope = StreamScope::ordinary(ns::CLIENT);
+    let limits = Limits {
+        stanza_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    let mut scanner = Scanner::new();
+    let found = scanner.scan(&limits, &scope, stanza);
+    matches!(found, Ok(Found::Element { .. })).then_some(scanner)
 }
 
 /// Sends what the server itself has to say, on behalf of `from`, to any address; nobody hears of a

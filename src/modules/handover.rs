@@ -179,8 +179,7 @@ pub fn deliver_now<O: Outbox>(
         Delivery::Bounce => return not_here(scene, bare, false, parcel),
         Delivery::Drop => return Outcome::Done,
     };
-    let mut given = false;
-    let mut too_large = false;
+    let (mut given, mut too_large) = (false, false);
     for session in user
         .into_iter()
         .flat_map(|user| user.sessions())
@@ -209,7 +208,29 @@ pub fn deliver_now<O: Outbox>(
     {
         carbons::received(scene.outbox, user, wanted, parcel);
     }
+    if too_large && !given && kind == Type::Iq(IqType::Result) {
+        return error_instead(scene, hash, bare, resource, parcel);
+    }
     outcome(kind, given, too_large)
+}
+
+/// An answer that is too large for the one who waits for it.
+#[cold]
+fn error_instead<O: Outbox>(
+    scene: &mut Scene<'_, O>,
+    hash: u64,
+    bare: &str,
+    resource: Option<&str>,
+    parcel: &impl Parcel,
+) -> Outcome {
+    let user = scene.sessions.user(hash, bare);
+    let session = user
+        .zip(resource)
+        .and_then(|(user, resource)| user.session(resource));
+    if let Some(connection) = session.map(|session| session.connection) {
+        bounce::too_large(scene, connection, &parcel.to_bytes());
+    }
+    Outcome::Done
 }
 
 /// Of a stanza that some resource has got, or none because it is too large for it.
