@@ -327,7 +327,8 @@ impl Shard {
                     match Stanza::read(bytes, scanner.head(), scope, ns::CLIENT) {
                         Ok(stanza) => {
                             self.stanza(key, session, &stanza);
-                            waits = self.desk.pausing || self.has_had_its_share(key, stanza.kind);
+                            waits = self.desk.pausing
+                                || self.has_had_its_share(key, stanza.kind, bytes.len());
                         }
                         Err(NoStanza::Unsupported) => {
                             return Err(StreamError::new(StreamCondition::UnsupportedStanzaType));

@@ -14,7 +14,6 @@ use crate::listeners::connection::Carrier;
 use crate::listeners::connection::Partial;
 use crate::listeners::connection::Receiving;
 use crate::listeners::connection::Stage;
-use crate::listeners::effort::Effort;
 use crate::listeners::ending::EndReason;
 use crate::listeners::ending::LINGER_MS;
 use crate::listeners::shard::Shard;
@@ -275,7 +274,7 @@ impl Shard {
     pub fn feed(&mut self, ring: &mut Ring, key: Key, fresh: &[u8]) {
         let waits = self.waits(key);
         let now_ms = self.desk.now_ms;
-        self.effort = Effort::default();
+        self.effort.begin(key);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };
