@@ -189,14 +189,16 @@ impl Service<Request<Incoming>> for Serve {
         let most = sites.body_bytes_max(&parts, |number| {
             self.settings.listener(number).limits.stanza_bytes_max
         });
-        Box::pin(answer_to(parts, body, most, Rc::clone(&self.exchange)))
+        let open = sites.is_open(&parts);
+        let exchange = Rc::clone(&self.exchange);
+        Box::pin(answer_to(parts, body, (most, open), exchange))
     }
 }
 
 async fn answer_to(
     parts: Parts,
     body: Incoming,
-    most: usize,
+    (most, open): (usize, bool),
     exchange: Rc<RefCell<Exchange>>,
 ) -> Result<Response<Content>, Infallible> {
     // SPEC(RFC 9112 6.1): a length beside chunks may be an attempt at smuggling. Hyper goes by the
@@ -205,8 +207,10 @@ async fn answer_to(
     let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
     let body = match read_body(body, most, &exchange).await {
         Ok(body) => body,
-        // Whoever asked, a page of another origin may know why not.
-        Err(status) => return Ok(closing(answer::with_cors(answer::status(status)))),
+        Err(status) if open => {
+            return Ok(closing(answer::with_cors(answer::status(status))));
+        }
+        Err(status) => return Ok(closing(answer::status(status))),
     };
     exchange.borrow_mut().request = Some(Asked { parts, body });
     let answer = poll_fn(|_| match exchange.borrow_mut().answer.take() {

@@ -158,6 +158,14 @@ impl Sites {
         sites.map(|site| (site.host.as_deref(), &*site.path, &site.handler))
     }
 
+    /// Whether pages of other origins may know what a request of theirs is told.
+    pub fn is_open(&self, parts: &Parts) -> bool {
+        matches!(
+            self.find(parts),
+            Ok(Handler::Bosh(_) | Handler::WebSocket(_))
+        )
+    }
+
     /// Bytes that the body of this request may have; `stanza` gives those of a stanza on a listener.
     pub fn body_bytes_max(&self, parts: &Parts, stanza: impl Fn(u16) -> usize) -> usize {
         match self.find(parts) {

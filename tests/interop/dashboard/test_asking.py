@@ -89,6 +89,31 @@ def test_nothing_is_told_without_a_login(web):
         assert post(web(), name, {}).status == 405
 
 
+def test_every_answer_is_guarded(start_server, closing):
+    """By the same headers, whatever it is; and the cookie is for TLS where there is TLS."""
+    login = {"path": "/dashboard", "username": "admin", "password": "open sesame"}
+    server = start_server(listeners=[http_listener(tls="tls", meerkat_dashboard=login)])
+
+    def web():
+        wire = closing(Http(server.listeners[0].address))
+        wire.secure(server.certificate.context())
+        return wire
+
+    answers = [web().get(f"/dashboard{name}") for name in ["", "/", "/page.js", "/zz", "/kick", "/session", "/events"]]
+    answers += [post(web(), "", {}), post(web(), "session", {}), post(web(), "login", {}), post(web(), "kick", {})]
+    answers.append(post(web(), "login", "x" * (BODY_BYTES_MAX + 1)))
+    answers.append(sign_in(web()))
+    assert {answer.status for answer in answers} == {200, 308, 400, 401, 404, 405, 413}
+    assert "; secure" in answers[-1].headers["set-cookie"]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff", answer.status
+        assert "access-control-allow-origin" not in answer.headers, answer.status
+    # The last one knows of no dashboard: it is said before the body is read.
+    for answer in (answer for answer in answers if answer.status != 413):
+        assert "default-src 'none'" in answer.headers["content-security-policy"], answer.status
+        assert answer.headers["x-frame-options"] == "deny" and answer.headers["referrer-policy"] == "no-referrer"
+
+
 def test_wrong_passwords_have_to_wait(server, web):
     assert sign_in(web(), password="wrong").status == 403
     paused = sign_in(web())

@@ -1,10 +1,13 @@
-"""The dashboard in a real browser: it moves under load, is readable everywhere, and ends a session."""
+"""The dashboard in a real browser: it moves under load, is readable everywhere, and ends a session.
+
+The session has a name that is HTML."""
 
 import asyncio
 import math
 import os
 import random
 import threading
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,9 @@ SECONDS = 60
 # For pictures with full charts: MEERKAT_DASHBOARD_EVENTS=120 MEERKAT_DASHBOARD_PICTURES=docs/images.
 WATCHED = os.environ.get("MEERKAT_DASHBOARD_EVENTS", "1")
 USERS = ["juliet", "romeo", "mercutio", "benvolio", "rosaline", "tybalt", "paris", "nurse"]
+# A name that would do something if it were read as HTML; in pictures it would only look strange.
+ODD = "juliet" if "MEERKAT_DASHBOARD_PICTURES" not in os.environ else ""
+HTML = "<img src=//stranger.example/x onerror=alert(1)> & \"'</td>"
 PICTURES = ["dashboard-login", "dashboard-light", "dashboard-dark", "dashboard-phone"]
 
 
@@ -53,14 +59,15 @@ async def test_it_lives_and_kicks(start_server, closing, folder):
     server = start_server(listeners=[limited, web, Listener(tls="starttls")], accounts={u: "x" for u in USERS})
     wires = [closing(Wire(server.listeners[0].address)) for _ in USERS]
     for wire, user in zip(wires, USERS, strict=True):
-        wire.login(user, "x", f"{user[:3]}-phone")
-        wire.presence()
+        wire.login(user, "x", escape(HTML) if user == ODD else f"{user[:3]}-phone")
+        wire.send("<presence/>")
+        wire.ping()
     stopped = threading.Event()
     load = threading.Thread(target=chat, args=(server, wires[1:], stopped))
     load.start()
     pictures = Path(os.environ.get("MEERKAT_DASHBOARD_PICTURES", folder)).absolute()
     url = f"http://127.0.0.1:{web.port}/dashboard"
-    given = ("admin", login["password"], WATCHED, pictures, wires[1].jid, wires[0].jid)
+    given = ("admin", login["password"], WATCHED, pictures, wires[1].jid, unescape(wires[0].jid))
     page = await js.node("dashboard.mjs", url, *given)
     try:
         output, _ = await asyncio.wait_for(page.communicate(), SECONDS + float(WATCHED))

@@ -115,14 +115,14 @@ impl Shard {
         if let Some((_, kind, text)) = FILES.iter().find(|(file, ..)| *file == name) {
             return Some(match request.parts.method {
                 Method::GET | Method::HEAD => file(kind, text),
-                _ => answer::not_allowed("GET, HEAD"),
+                _ => guard(answer::not_allowed("GET, HEAD")),
             });
         }
         let Some((_, method)) = ASKS.iter().find(|(ask, _)| *ask == name) else {
             return Some(guard(answer::status(StatusCode::NOT_FOUND)));
         };
         if request.parts.method.as_str() != *method {
-            return Some(answer::not_allowed(method));
+            return Some(guard(answer::not_allowed(method)));
         }
         if *method == "POST" && !is_ours(&request.parts.headers) {
             return Some(refused(
@@ -357,7 +357,17 @@ mod tests {
         for (name, _, text) in FILES {
             let own = text.replace("http://www.w3.org/2000/svg", "");
             for word in [
-                "http://", "https://", "//cdn", "@import", "style=", " onclick",
+                "http://",
+                "https://",
+                "//cdn",
+                "@import",
+                "style=",
+                " onclick",
+                // A resource may be called anything.
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
             ] {
                 assert!(!own.contains(word), "{name} has {word}");
             }
