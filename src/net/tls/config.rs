@@ -208,6 +208,11 @@ pub(super) fn suites(
             format!("{text}: that version is not offered"),
         );
     } else if tls12 || tls13 {
+        let remedy = match tls13 {
+            true => "one of TLS 1.3, such as TLS_AES_256_GCM_SHA384",
+            false => "an ECDHE suite for that kind of key",
+        };
+        let text = format!("{text}; add {remedy}");
         findings.fault(TlsKey::Ciphers, text);
     }
     suites

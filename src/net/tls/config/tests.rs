@@ -395,7 +395,16 @@ fn suites_that_leave_a_version_without() {
                 let text = format!("tls.ciphers: {text}: that version is not offered");
                 assert_eq!(warnings(&site), [text]);
             }
-            Err(text) => assert_eq!(faults(&site), [format!("tls.ciphers: {text}")]),
+            Err(text) => {
+                let remedy = match tls13 {
+                    true => "one of TLS 1.3, such as TLS_AES_256_GCM_SHA384",
+                    false => "an ECDHE suite for that kind of key",
+                };
+                assert_eq!(
+                    faults(&site),
+                    [format!("tls.ciphers: {text}; add {remedy}")]
+                );
+            }
         }
     }
 }
