@@ -375,6 +375,12 @@ impl Auth {
         }
     }
 
+    /// Whether any method is on that this version has.
+    pub(crate) fn lets_in(&self) -> bool {
+        let served = [Method::Internal, Method::Anonymous];
+        self.enabled().iter().any(|method| served.contains(method))
+    }
+
     /// Rounds of new SCRAM keys, whichever of the two names was used.
     #[must_use]
     pub fn iterations(&self) -> u32 {

@@ -56,6 +56,7 @@ const TABLE: &[(&str, Effect)] = &[
     ("general.registration_timeout", Works),
     ("general.hide_service_name", Works),
     ("runtime", Works),
+    ("listen", Works),
     ("listen.c2s", Works),
     ("listen.*.tls.dhfile", Nothing(NO_FINITE_FIELD)),
     ("listen.*.tls.module", Nothing(OTHER_LIBRARY)),

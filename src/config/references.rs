@@ -12,6 +12,7 @@ use super::check::Check;
 use super::check::listed;
 use super::check::nearest;
 use super::error::Level;
+use super::listen::Listener;
 use super::listen::ListenerKind;
 use super::listen::ShaperChoice;
 use super::source::Place;
@@ -152,6 +153,7 @@ fn check_methods(check: &mut Check<'_>, config: &Config) {
         .chain(own)
         .flat_map(Auth::enabled)
         .collect();
+    check_logins(check, config);
     for listener in &config.listeners {
         let ListenerKind::C2s(c2s) = &listener.kind else {
             continue;
@@ -165,6 +167,33 @@ fn check_methods(check: &mut Check<'_>, config: &Config) {
                 check.notice(Level::Warning, &method.place, text);
             }
         }
+    }
+}
+
+/// A host whose users nobody can check takes no client: it loads, so it must be said.
+fn check_logins(check: &mut Check<'_>, config: &Config) {
+    let takes_clients = |listener: &&Listener| match &listener.kind {
+        ListenerKind::C2s(_) => true,
+        ListenerKind::Http(http) => {
+            let handlers = &http.handlers;
+            let xmpp = &handlers.mongoose_websocket_handler;
+            !xmpp.is_empty() || !handlers.mongoose_bosh_handler.is_empty()
+        }
+        ListenerKind::S2s(_) | ListenerKind::Service(_) => false,
+    };
+    let Some(listener) = config.listeners.iter().find(takes_clients) else {
+        return;
+    };
+    let hosts = config.general.hosts.iter().map(|host| host.value.as_str());
+    let without: Vec<&str> = hosts
+        .filter(|host| !config.auth_of(host).lets_in())
+        .collect();
+    if !without.is_empty() {
+        let text = format!(
+            "nobody can log in at {}: neither [auth.internal] nor [auth.anonymous] is configured",
+            without.join(", ")
+        );
+        check.notice(Level::Warning, &listener.place, text);
     }
 }
 

@@ -75,18 +75,47 @@ fn warnings() {
 }
 
 #[test]
+fn a_host_without_logins_is_named() {
+    let said = "nobody can log in at h: neither [auth.internal] nor [auth.anonymous]";
+    assert!(says(C2S, Level::Warning, "listen.c2s[0]", said));
+    let elsewhere = format!("{C2S}[auth.ldap]");
+    assert!(says(&elsewhere, Level::Warning, "listen.c2s[0]", said));
+    let browsers = "[[listen.http]]\nport = 1\nhandlers.mod_bosh = [{host = '_', path = '/'}]\n";
+    assert!(says(browsers, Level::Warning, "listen.http[0]", said));
+    for text in [
+        "[listen]\n",
+        "[[listen.service]]\nport = 1\npassword = 'p'\n",
+        "auth.internal = {}\n[[listen.c2s]]\nport = 1\n",
+        "[[listen.c2s]]\nport = 1\n[[host_config]]\nhost = 'h'\nauth.anonymous = {}\n",
+    ] {
+        assert!(
+            !notices(text)
+                .iter()
+                .any(|(_, _, text)| text.contains("log in"))
+        );
+    }
+    assert!(
+        !notices("[listen]\n")
+            .iter()
+            .any(|(level, ..)| *level == Level::NoEffect)
+    );
+}
+
+#[test]
 fn a_proxy_on_loopback_or_by_name_needs_no_warning() {
     for text in [
         "ip_address = '127.0.0.1'",
         "trusted_proxies = ['192.0.2.1']",
     ] {
-        assert_eq!(notices(&format!("{C2S}proxy_protocol = true\n{text}")), []);
+        let text = format!("{C2S}proxy_protocol = true\n{text}\n[auth.internal]\n");
+        assert_eq!(notices(&text), []);
     }
 }
 
 #[test]
 fn keys_without_effect_are_named_once() {
     let text = "
+[auth.internal]
 [[listen.c2s]]
 port = 1
 tls.certfile = 'c'
@@ -141,6 +170,7 @@ local = [{}]
 #[test]
 fn what_a_served_listener_asks_for_has_effect() {
     let text = "
+[auth.internal]
 [[listen.c2s]]
 port = 1
 access = 'c2s'
