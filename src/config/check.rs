@@ -139,6 +139,9 @@ impl<'a> Check<'a> {
             (Kind::List(Kind::Section(_), _), Value::Table(_)) => {
                 "; a table of an array is headed by double brackets, [[...]]"
             }
+            (Kind::Section(_) | Kind::Named(_), Value::Array(elements)) if !elements.is_empty() => {
+                "; it is headed by single brackets, [...], and [[...]] by what is below it"
+            }
             (_, _) => "",
         };
         let message = match text(node) {

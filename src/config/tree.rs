@@ -111,12 +111,13 @@ pub(crate) fn parse(source: &Arc<Source>) -> (Option<Node>, Vec<Error>) {
         place: Place::new(source, 0, 0, ""),
         value: Value::Table(entries(source, "", table.get_ref())),
     });
-    (root, syntax_errors(source, &broken))
+    let errors = syntax_errors(source, &broken, root.as_ref());
+    (root, errors)
 }
 
 /// One broken line makes the parser stumble over many that follow, so of the syntax errors only
 /// the first is told; repeated keys disturb nothing else and are all told.
-fn syntax_errors(source: &Arc<Source>, broken: &[TomlError]) -> Vec<Error> {
+fn syntax_errors(source: &Arc<Source>, broken: &[TomlError], root: Option<&Node>) -> Vec<Error> {
     let start = |error: &TomlError| error.span().map_or(0, |span| span.start);
     let first = broken
         .iter()
@@ -129,14 +130,39 @@ fn syntax_errors(source: &Arc<Source>, broken: &[TomlError]) -> Vec<Error> {
         .map(|error| {
             let span = error.span().unwrap_or(0..0);
             let text = error.message().replace('\n', ", ");
-            let place = Place::new(source, span.start, span.end, "");
             if is_repeated_key(error) {
-                Error::new(place, "this key is written twice").accepting("each key once")
+                let path = root.map_or_else(String::new, |root| first_of(source, &span, root));
+                let place = Place::new(source, span.start, span.end, &path);
+                Error::new(place, "this key is written twice").accepting("expected each key once")
             } else {
+                let place = Place::new(source, span.start, span.end, "");
                 Error::new(place, format!("not TOML: {text}"))
             }
         })
         .collect()
+}
+
+/// The path of a key that is written twice: that of the one in the tree. The parser does
+/// not say where the other belongs, so the table is the one whose header or brace is nearest
+/// before it and that has such a key.
+fn first_of(source: &Source, span: &Range<usize>, root: &Node) -> String {
+    let written = source.text.get(span.clone()).unwrap_or_default();
+    let name = written.trim_matches(['"', '\'']);
+    let mut nearest: Option<(usize, &Place)> = None;
+    let mut tables = vec![root];
+    while let Some(node) = tables.pop() {
+        tables.extend(node.elements());
+        tables.extend(node.entries().iter().map(|entry| &entry.node));
+        let start = node.place.span().start;
+        let first = node.entries().iter().find(|entry| entry.key == name);
+        if let Some(first) = first.filter(|first| first.key_place.span().start <= span.start)
+            && nearest.is_none_or(|(found, _)| found <= start)
+            && start <= span.start
+        {
+            nearest = Some((start, &first.key_place));
+        }
+    }
+    nearest.map_or_else(String::new, |(_, place)| place.path().to_owned())
 }
 
 fn is_repeated_key(error: &TomlError) -> bool {
@@ -240,5 +266,19 @@ mod tests {
         let (root, errors) = parse(&source("a = 1\na = 2\nb = 1\nb = 2\n"));
         assert!(root.is_some());
         assert_eq!(errors.iter().map(Error::line).collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn repeated_keys_have_the_path_of_the_first() {
+        let text = "[general]\nport = 1\n[[l.c]]\nport = 1\n[[l.c]]\nport = 1\nport = 2\n\
+                    t.a = 1\nt.a = 2\nx = {q = 1, q = 2}\n[general]\n";
+        let (_, errors) = parse(&source(text));
+        let paths: Vec<_> = errors.iter().map(|error| error.place().path()).collect();
+        let lines: Vec<_> = errors.iter().map(Error::line).collect();
+        assert_eq!(lines, [7, 9, 10, 11]);
+        assert_eq!(
+            paths,
+            ["l.c[1].port", "l.c[1].t.a", "l.c[1].x.q", "general"]
+        );
     }
 }

@@ -69,7 +69,7 @@ const MISTAKES: &[Mistake] = &[
     ("[listen.c2s]\nport = 1", (1, 1), "listen.c2s", &["a table", "[[...]]"]),
     ("[[listen.c2s]]\nport = 1\ntls = 'yes'", (3, 7), "listen.c2s[0].tls", &["expected a table"]),
     ("listen.c2s = [5222]", (1, 15), "listen.c2s[0]", &["expected a table"]),
-    ("[[auth]]", (1, 1), "auth", &["an array", "expected a table"]),
+    ("[[auth]]", (1, 1), "auth", &["an array", "expected a table", "single brackets"]),
     ("auth.methods = ['internal', 'internal']\nauth.internal = {}", (1, 29), "auth.methods[1]", &["twice"]),
     ("auth.password.hash = []", (1, 22), "auth.password.hash", &["empty array"]),
     ("auth.password.format = 'scam'", (1, 24), "auth.password.format", &["\"scam\"", "\"scram\" or \"plain\""]),
@@ -187,7 +187,7 @@ fn all_mistakes_are_told_at_once_and_in_order() {
         (14, "listen.http[0].port"),
         (15, "listen.http[0].tls.certfile"),
         (18, "auth.methods[0]"),
-        (19, ""),
+        (19, "auth.methods"),
     ];
     assert_eq!(found, expected, "{errors}");
 }
