@@ -111,7 +111,15 @@ macro_rules! decode_integers {
     };
 }
 
-decode_integers!(u8 u16 u32 u64 i64 usize);
+decode_integers!(u8 u16 u64 i64 usize);
+
+/// What is larger than any machine can reach counts as the largest number.
+impl Decode for u32 {
+    fn decode(node: &Node) -> Option<Self> {
+        let value = u64::try_from(integer(node)?).ok()?;
+        Some(Self::try_from(value).unwrap_or(Self::MAX))
+    }
+}
 
 impl Decode for String {
     fn decode(node: &Node) -> Option<Self> {

@@ -218,7 +218,7 @@ impl Kind {
     });
     pub(crate) const COUNT_OR_INFINITY: Self = Self::IntOrInfinity(Range {
         min: 1,
-        max: INT31,
+        max: i64::MAX,
         unit: "",
     });
     /// A table whose keys are not looked at, of a feature that is absent.

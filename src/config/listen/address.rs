@@ -50,11 +50,11 @@ options! {
         /// A PROXY header, version 1 or 2, must come before anything else, TLS included.
         proxy_protocol: bool = Kind::Bool, Unwritten::Bool(false);
         /// Most open connections of one IP address (IPv6: of one /64); more are closed at once.
-        max_connections_per_ip: Option<u32> = Kind::COUNT, Unwritten::Unset("no limit"), ours();
+        max_connections_per_ip: Option<u32> = Kind::POSITIVE, Unwritten::Unset("no limit"), ours();
         /// Most accepts a second; beyond it accepting pauses.
-        accept_rate: Option<u32> = Kind::COUNT, Unwritten::Unset("no limit"), ours();
+        accept_rate: Option<u32> = Kind::POSITIVE, Unwritten::Unset("no limit"), ours();
         /// Most accepts a second of one IP address (IPv6: of one /64); more are closed at once.
-        accept_rate_per_ip: Option<u32> = Kind::COUNT, Unwritten::Unset("no limit"), ours();
+        accept_rate_per_ip: Option<u32> = Kind::POSITIVE, Unwritten::Unset("no limit"), ours();
         /// Bytes that wait for one slow reader before it is cut.
         outbound_buffer: u64 = Kind::Int(Range {
                 min: OUTBOUND_BUFFER_MIN, max: OUTBOUND_BUFFER_MAX, unit: "bytes",
@@ -74,7 +74,7 @@ options! {
         pre_auth_stanza_size: u64 = Kind::Int(Range { min: 1, max: INT31, unit: "bytes" }),
             Unwritten::Int(10_000), ours();
         /// Accepts kept outstanding, split over the cores that serve this listener.
-        num_acceptors: u32 = Kind::COUNT, Unwritten::Int(100);
+        num_acceptors: u32 = Kind::POSITIVE, Unwritten::Int(100);
         /// How fast input is read: a name of `[shaper]`, or of an `[access]` rule whose values
         /// are such names; "none": as fast as it comes.
         shaper: Sited<String> = Kind::Name, Unwritten::Text("none"), also(SHAPER_63);

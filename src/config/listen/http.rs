@@ -45,7 +45,7 @@ options! {
     /// `transport` of an http listener.
     Transport {
         /// Accepts kept outstanding, split over the cores that serve this listener.
-        num_acceptors: u32 = Kind::COUNT, Unwritten::Int(100);
+        num_acceptors: u32 = Kind::POSITIVE, Unwritten::Int(100);
         /// Most open connections, WebSockets included.
         max_connections: Bound<u64> = Kind::COUNT_OR_INFINITY, Unwritten::Int(1024);
     }

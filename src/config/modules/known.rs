@@ -101,7 +101,7 @@ pub(super) const MODULES: &[Opt] = tables! {
     "mod_offline_stub", "Offline messages dropped without a bounce." {}
     "mod_privacy", "Privacy lists (XEP-0016)." { "backend": BACKEND }
     "mod_pubsub", "Publish and subscribe (XEP-0060)." {
-        "iqdisc": IQDISC, "host": NAME, "backend": BACKEND, "access_createnode": NAME,
+        "max_items_per_node": LIMIT, "iqdisc": IQDISC, "host": NAME, "backend": BACKEND, "access_createnode": NAME,
         "max_items_node": INT, "max_subscriptions_node": INT, "nodetree": NAME,
         "ignore_pep_from_offline": BOOL, "last_item_cache": Kind::Either(&[Kind::Bool, Kind::Name]),
         "plugins": NAMES, "pep_mapping": TABLES, "default_node_config": TABLE,

@@ -322,6 +322,30 @@ fn listeners_have_the_defaults_of_the_manual() {
 }
 
 #[test]
+fn only_backlog_and_times_have_an_upper_bound() {
+    let text = "
+[[listen.c2s]]
+port = 1
+num_acceptors = 9223372036854775807
+max_connections = 9223372036854775807
+max_connections_per_ip = 9223372036854775807
+accept_rate = 9223372036854775807
+[[listen.http]]
+port = 2
+transport = {num_acceptors = 4294967296, max_connections = 4294967296}
+";
+    let config = accepted(text);
+    let [c2s, http] = config.listeners.as_slice() else {
+        panic!("two listeners")
+    };
+    assert_eq!(c2s.common.num_acceptors, u32::MAX);
+    assert_eq!(c2s.common.max_connections, Bound::At(i64::MAX as u64));
+    assert_eq!(c2s.common.max_connections_per_ip, Some(u32::MAX));
+    assert_eq!(http.common.num_acceptors, u32::MAX);
+    assert_eq!(http.common.max_connections, Bound::At(1 << 32));
+}
+
+#[test]
 fn both_dialects_mean_the_same() {
     let old = accepted(
         "[[listen.service]]\nport = 1\npassword = 'p'\nshaper_rule = 'f'\n[shaper.f]\nmax_rate = 7\n\

@@ -78,8 +78,8 @@ impl Row {
 /// Connections that the configuration lets in, where every listener has a bound.
 fn wanted(config: &Config) -> Option<u64> {
     let bounds = config.listeners.iter();
-    let bounds = bounds.map(|listener| listener.common.max_connections.finite());
-    bounds.sum()
+    let mut bounds = bounds.map(|listener| listener.common.max_connections.finite());
+    bounds.try_fold(0, |sum: u64, bound| Some(sum.saturating_add(bound?)))
 }
 
 /// The rows about the machine that the start does not look at itself.
