@@ -106,9 +106,11 @@ pub fn is_eligible(message: &Element, direction: Direction) -> bool {
         // `private`, and a copy of a copy.
         child.ns() == ns::CARBONS || child.is("no-copy", ns::HINTS)
     });
-    // A room sends to every resource that has joined; what goes to an occupant is no group's.
-    let is_of_room = direction == Direction::Received && message.child("x", ns::MUC_USER).is_some();
-    if is_marked || is_of_room {
+    // A room sends to every resource that has joined; what goes to an occupant is no group's. Whom it
+    // invites has not joined.
+    let of_room = message.child("x", ns::MUC_USER);
+    let invites = of_room.is_some_and(|x| x.child("invite", ns::MUC_USER).is_some());
+    if is_marked || direction == Direction::Received && of_room.is_some() && !invites {
         return false;
     }
     let has_body = message.child("body", ns::CLIENT).is_some();
@@ -118,6 +120,7 @@ pub fn is_eligible(message: &Element, direction: Direction) -> bool {
         Some("groupchat" | "headline") => false,
         Some(_) | None => {
             has_body
+                || invites
                 || message
                     .children()
                     .any(|child| CONVERSATION.contains(&child.ns()))
@@ -287,6 +290,24 @@ mod tests {
             (
                 "type='chat'",
                 "<received xmlns='urn:xmpp:carbons:2'/>",
+                false,
+                false,
+            ),
+            (
+                "",
+                "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@x'/></x>",
+                true,
+                true,
+            ),
+            (
+                "",
+                "<x xmlns='http://jabber.org/protocol/muc#user'><decline from='a@x'/></x>",
+                false,
+                false,
+            ),
+            (
+                "type='groupchat'",
+                "<x xmlns='http://jabber.org/protocol/muc#user'><invite from='a@x'/></x>",
                 false,
                 false,
             ),
