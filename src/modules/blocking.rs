@@ -260,16 +260,16 @@ fn push<O: Outbox>(scene: &mut Scene<'_, O>, bare: &str, change: &Change) {
         write_item(address, &mut command);
     }
     command.extend_from_slice(format!("</{name}></iq>").as_bytes());
+    let number = scene.sessions.next_push();
     let hash = scene.sessions.hash(bare);
     let Some(user) = scene.sessions.user(hash, bare) else {
         return;
     };
-    let now = scene.facts.unix_seconds;
     for session in user.sessions().iter().filter(|s| s.wants_blocklist) {
         let full = format!("{bare}/{}", session.resource);
         let to = attribute(&full);
         let head = format!(
-            "<iq type='set' to='{to}' id='push-{now}-{}'>",
+            "<iq type='set' to='{to}' id='push-{number}-{}'>",
             session.order()
         );
         let room = head.len() + command.len();

@@ -103,6 +103,7 @@ pub struct Table {
     /// Users who block somebody.
     blockers: usize,
     next_order: u64,
+    next_push: u64,
     keeps: u64,
     rosters: Rosters,
     /// Messages on their way from the store to sessions.
@@ -119,6 +120,7 @@ impl Table {
             carbons: 0,
             blockers: 0,
             next_order: 0,
+            next_push: 0,
             keeps: 0,
             rosters: Rosters::default(),
             flushes: Flushes::default(),
@@ -157,6 +159,12 @@ impl Table {
         self.rosters.note_blocked(hash, bare, &list);
         user.blocked = (!list.is_empty()).then_some(list);
         self.blockers = self.blockers + usize::from(user.blocked.is_some()) - usize::from(was);
+    }
+
+    /// A number that no request of the server's own to a session has had.
+    pub fn next_push(&mut self) -> u64 {
+        self.next_push += 1;
+        self.next_push
     }
 
     /// Whether any session of this shard wants copies of messages.

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -9,7 +10,9 @@ from slixmpp.exceptions import IqError
 from slixmpp.jid import JID
 
 from harness.client import STANZA_SECONDS
+from harness.listener import Listener
 from harness.meerkat import DOMAIN
+from harness.wire import Wire
 
 ACCOUNTS = {"romeo": "secret", "juliet": "secret"}
 # What a PNG begins with is enough for whoever only hashes it.
@@ -213,3 +216,18 @@ async def test_a_block_list_has_a_limit(start_server, connect):
     blocked = await plugin.get_blocked(timeout=STANZA_SECONDS)
     assert len(addresses(blocked["blocklist"])) == 1000
 
+
+
+def test_every_push_has_an_id_of_its_own(start_server, closing):
+    """Or the answer to one could not be told from that to another."""
+    server = start_server(listeners=[Listener()], accounts=ACCOUNTS)
+    wire = closing(Wire(server.listeners[0].address))
+    wire.login("romeo", "secret")
+    blocks = "".join(
+        f"<iq type='set' id='{n}'><block xmlns='urn:xmpp:blocking'><item jid='{n}@x.example'/></block></iq>"
+        for n in range(3)
+    )
+    wire.send(f"<iq type='get' id='list'><blocklist xmlns='urn:xmpp:blocking'/></iq>{blocks}")
+    text = wire.until_match("(?s)(?:.*?</block>){3}")
+    pushes = re.findall(r"<iq type='set' to='[^']*' id='([^']*)'", text)
+    assert len(set(pushes)) == 3, pushes
