@@ -154,6 +154,7 @@ impl Shard {
             || !self.words.is_empty()
             || !self.asked.is_empty()
             || !self.desk.resumed.is_empty()
+            || self.sessions.flushes.has_due()
             || !self.tired.is_empty()
             || self
                 .acceptors

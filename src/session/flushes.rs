@@ -132,6 +132,11 @@ impl Flushes {
         self.due.push(connection);
     }
 
+    /// Whether something may have become due.
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Those of which something may have become due since this was asked last.
     pub fn take_due(&mut self) -> Vec<Key> {
         std::mem::take(&mut self.due)
@@ -179,7 +184,8 @@ mod tests {
         flushes.note_sent(key(2));
         assert!(flushes.take_due().is_empty());
         flushes.note_sent(key(1));
+        assert!(flushes.has_due());
         assert_eq!(flushes.take_due(), [key(1)]);
-        assert!(flushes.take_due().is_empty());
+        assert!(!flushes.has_due() && flushes.take_due().is_empty());
     }
 }
