@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.containers import IMAGE, ROOT, Engine
+from harness.containers import IMAGE, ROOT, Engine, Network
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +20,10 @@ def image(engine):
     engine.import_builder(asked)
     engine.build(IMAGE)
     yield engine.inspect(IMAGE)
+
+
+@pytest.fixture
+def network():
+    network = Network()
+    yield network
+    network.close()

@@ -9,17 +9,15 @@ import os
 import shlex
 import shutil
 import socket
-import sys
 import time
 
 import pytest
 import yaml
 
-from harness.containers import BASE_SECONDS, BUILD_SECONDS, COMMAND_SECONDS, IMAGE, ROOT, Network, own_limits
+from harness.containers import BASE_SECONDS, BUILD_SECONDS, COMMAND_SECONDS, IMAGE, ROOT, own_limits, until
 
 EXAMPLES = ROOT / "config" / "examples"
 CONFIG = "/etc/meerkat/meerkat.toml"
-START_SECONDS = 60
 ADDRESS = "fd4d:6d65:6572::1"
 SIX = """
 [general]
@@ -35,29 +33,7 @@ SIX = """
   tls.certfile = "data/tls/localhost.crt"
   tls.keyfile = "data/tls/localhost.key"
 """
-HEADER = (
-    "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
-    "xmlns:stream='http://etherx.jabber.org/streams'>"
-)
-# In the network: what a client reads on a port.
-READER = """
-import socket, sys
-with socket.create_connection((sys.argv[1], 5222), 10) as client:
-    client.sendall(sys.argv[2].encode())
-    read = b""
-    while b"</stream:features>" not in read:
-        read += client.recv(4096)
-    print(client.family.name, read.decode())
-"""
-
 pytestmark = pytest.mark.timeout(BASE_SECONDS + BUILD_SECONDS)
-
-
-@pytest.fixture
-def network():
-    network = Network()
-    yield network
-    network.close()
 
 
 class Project:
@@ -87,12 +63,6 @@ class Project:
         return self.do("exec", "-T", "meerkat", "meerkat", *arguments, "-c", CONFIG, check=check)
 
 
-def until(true, said):
-    deadline = time.monotonic() + START_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, said()
-
-
 def test_compose_serves_keeps_its_data_and_stops(engine, image, network, folder):
     project = Project(engine, network, folder)
 
@@ -103,8 +73,7 @@ def test_compose_serves_keeps_its_data_and_stops(engine, image, network, folder)
     try:
         up()
         # On a port that is published, as from elsewhere.
-        read = network.run(sys.executable, "-c", READER, "127.0.0.1", HEADER).stdout
-        assert "<starttls" in read
+        assert "<starttls" in network.reads("127.0.0.1").stdout
         project.meerkat("account", "add", "juliet@localhost", "--password", "r0m30")
         (name,) = engine.podman("ps", "--quiet", "--filter", "label=com.docker.compose.service=meerkat").stdout.split()
         limits = json.loads(engine.podman("inspect", name).stdout)[0]["HostConfig"]
@@ -133,8 +102,7 @@ def test_a_container_with_ipv6_alone(engine, image, network, folder):
     options = ["--detach", f"--name={name}", "--read-only", "--cap-drop=all", f"--volume={config}:{CONFIG}:ro"]
     engine.run(IMAGE, profile=EXAMPLES / "seccomp.json", options=options, network=f"ns:{network.path}")
     try:
-        reads = [sys.executable, "-c", READER, ADDRESS, HEADER]
-        until(lambda: network.run(*reads, check=False).returncode == 0, lambda: engine.podman("logs", name).stderr)
-        assert network.run(*reads).stdout.startswith(socket.AF_INET6.name)
+        until(lambda: network.reads(ADDRESS).returncode == 0, lambda: engine.podman("logs", name).stderr)
+        assert network.reads(ADDRESS).stdout.startswith(socket.AF_INET6.name)
     finally:
         engine.podman("rm", "--force", "--time", "20", name, check=False)

@@ -9,7 +9,9 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -23,6 +25,21 @@ UNREAD = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/s
 BASE_SECONDS = 300
 BUILD_SECONDS = 560
 COMMAND_SECONDS = 60
+START_SECONDS = 60
+HEADER = (
+    "<stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
+    "xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+# In the network: what a client reads on a port.
+READER = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 5222), 10) as client:
+    client.sendall(sys.argv[2].encode())
+    read = b""
+    while b"</stream:features>" not in read:
+        read += client.recv(4096)
+    print(client.family.name, read.decode())
+"""
 PROCESSES = 32_768
 # What the build stage of scripts/test has compiled already. Of our own crate nothing is taken: the
 # image's binary is always compiled inside.
@@ -124,8 +141,18 @@ class Network:
     def run(self, *command, seconds=COMMAND_SECONDS, check=True):
         return run([*self.within, *command], seconds, check)
 
+    def reads(self, address):
+        """A client in the network: the family of its socket, and what it got for a stream header."""
+        return self.run(sys.executable, "-c", READER, address, HEADER, check=False)
+
     def close(self):
         run(["ip", "netns", "delete", self.name], COMMAND_SECONDS, check=False)
+
+
+def until(true, said):
+    deadline = time.monotonic() + START_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, said()
 
 
 def lend_compiled(target):
