@@ -33,7 +33,7 @@ options! {
         /// `certfile` and `keyfile` both lie below `data_dir` and both do not exist. Without it,
         /// a file that does not exist is an error.
         self_signed: bool = Kind::Bool, Unwritten::Bool(false), ours();
-        /// Bytes of unfinished stanzas and bodies of HTTP requests that one core holds for all of its
+        /// Bytes of unfinished stanzas, HTTP requests and TLS records that one core holds for all of its
         /// connections together; beyond it the largest offender is cut.
         partial_stanza_memory: u64 = Kind::Int(Range {
                 min: PARTIAL_STANZA_MEMORY_MIN, max: i64::MAX, unit: "bytes",

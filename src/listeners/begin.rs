@@ -133,6 +133,7 @@ impl Shard {
                     send,
                     under_way: Vec::new(),
                     established: false,
+                    held: 0,
                 };
                 connection.tls = Some(Box::new(secured));
                 self.desk.touch(key);

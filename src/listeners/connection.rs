@@ -117,6 +117,8 @@ pub struct Secured {
     pub under_way: Vec<u8>,
     /// The handshake is done.
     pub established: bool,
+    /// Bytes of a record, or of the handshake, that have not come in whole, as the shard counts them.
+    pub held: usize,
 }
 
 /// An element that has not come in whole.
@@ -324,7 +326,7 @@ impl Connection {
             && !self.holds_spare_memory()
     }
 
-    /// Bytes of an element that has not come in whole.
+    /// Bytes of what has not come in whole: an element, a frame, a TLS record.
     pub fn partial_bytes(&self) -> usize {
         let framed = match self.carrier.as_deref() {
             Some(Carrier::WebSocket(socket)) => socket.partial_bytes(),
@@ -332,11 +334,9 @@ impl Connection {
             Some(Carrier::Bosh(_)) => 0,
             None => 0,
         };
-        framed
-            + self
-                .partial
-                .as_ref()
-                .map_or(0, |partial| partial.bytes.len())
+        let sealed = self.tls.as_ref().map_or(0, |tls| tls.held);
+        let element = self.partial.as_ref();
+        framed + sealed + element.map_or(0, |partial| partial.bytes.len())
     }
 
     /// Bytes that wait for this peer to read.

@@ -270,7 +270,7 @@ impl Shard {
         }
         self.partial_bytes = self
             .partial_bytes
-            .saturating_sub(connection.partial_bytes() + self.http.body_bytes(key));
+            .saturating_sub(connection.partial_bytes() + self.http.unasked_bytes(key));
         let listener = connection.listener;
         self.forget_http(key);
         drop(connection.counted.take());

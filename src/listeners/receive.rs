@@ -244,6 +244,8 @@ impl Shard {
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
         let result = tls.stream.receive(bytes, &mut plain, &mut tls.send);
+        let held = std::mem::replace(&mut tls.held, tls.stream.pending_bytes());
+        self.partial_bytes = self.partial_bytes.saturating_sub(held) + tls.held;
         if !tls.send.is_empty() {
             self.desk.touch(key);
         }
@@ -268,6 +270,7 @@ impl Shard {
             }
         }
         self.plain = plain;
+        self.bound_partials(ring);
     }
 
     /// Hands bytes of the stream to whoever reads it, behind what is still unread.
@@ -403,7 +406,7 @@ impl Shard {
         self.bound_partials(ring);
     }
 
-    /// Keeps what has not come in whole (elements, frames, bodies of requests) within its bound.
+    /// Keeps what has not come in whole (elements, frames, requests, records) within its bound.
     pub(super) fn bound_partials(&mut self, ring: &mut Ring) {
         let bound = self.settings.config.runtime.partial_stanza_memory as usize;
         if self.partial_bytes > bound {
@@ -418,7 +421,7 @@ impl Shard {
             "the server holds too many unfinished stanzas",
         );
         let size = |key: &Key| {
-            let bytes = self.desk.slab.get(*key)?.partial_bytes() + self.http.body_bytes(*key);
+            let bytes = self.desk.slab.get(*key)?.partial_bytes() + self.http.unasked_bytes(*key);
             (bytes > 0).then_some((bytes, *key))
         };
         let mut holders: Vec<(usize, Key)> =
@@ -429,8 +432,8 @@ impl Shard {
             if self.partial_bytes <= bound / 8 * 7 {
                 break;
             }
-            if self.http.body_bytes(key) > 0 {
-                // Whoever sends the body of a request does not listen until it has come in.
+            if self.http.unasked_bytes(key) > 0 {
+                // Whoever sends a request does not listen until it has come in.
                 self.close(ring, key, EndReason::StreamError);
             } else {
                 self.end_with(ring, key, EndReason::StreamError, error);

@@ -109,8 +109,6 @@ pub struct Asked {
 /// What hyper and the shard have for each other.
 #[derive(Default)]
 struct Exchange {
-    /// Bytes of a body that has not come in whole.
-    body_bytes: usize,
     request: Option<Asked>,
     answer: Option<Response<Content>>,
 }
@@ -205,7 +203,7 @@ async fn answer_to(
     // chunks and drops the length; whoever stands in front may have gone by the length. So nothing
     // that comes behind a chunked request is taken for another one.
     let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
-    let body = match read_body(body, most, &exchange).await {
+    let body = match read_body(body, most).await {
         Ok(body) => body,
         Err(status) if open => {
             return Ok(closing(answer::with_cors(answer::status(status))));
@@ -221,11 +219,7 @@ async fn answer_to(
     Ok(if chunked { closing(answer) } else { answer })
 }
 
-async fn read_body(
-    mut body: Incoming,
-    most: usize,
-    exchange: &RefCell<Exchange>,
-) -> Result<Vec<u8>, StatusCode> {
+async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, StatusCode> {
     if body.size_hint().lower() > most as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
@@ -240,10 +234,8 @@ async fn read_body(
                 return Err(StatusCode::PAYLOAD_TOO_LARGE);
             }
             bytes.extend_from_slice(&data);
-            exchange.borrow_mut().body_bytes = bytes.len();
         }
     }
-    exchange.borrow_mut().body_bytes = 0;
     Ok(bytes)
 }
 
@@ -284,8 +276,8 @@ pub struct Conversation {
     pub serial: u32,
     /// A request has been handed over and not been answered.
     pub is_asking: bool,
-    /// Bytes have come since the last request.
-    pub has_begun: bool,
+    /// Bytes that have come since the last request: of one that has not come in whole.
+    pub unasked_bytes: usize,
     /// The listener that the connection becomes when it is upgraded.
     pub upgrade: Option<u16>,
     /// The socket's own peer, where a trusted proxy names another.
@@ -328,7 +320,7 @@ impl Conversation {
             flag,
             serial: 0,
             is_asking: false,
-            has_begun: false,
+            unasked_bytes: 0,
             upgrade: None,
             socket_peer: None,
             is_forwarded: false,
@@ -342,7 +334,7 @@ impl Conversation {
     /// Takes in what was received.
     pub fn push(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.has_begun = true;
+            self.unasked_bytes += bytes.len();
             self.buffers.borrow_mut().input.extend_from_slice(bytes);
         }
     }
@@ -350,11 +342,6 @@ impl Conversation {
     /// The peer sends no more.
     pub fn end_input(&mut self) {
         self.buffers.borrow_mut().ended = true;
-    }
-
-    /// Bytes of a request's body that has not come in whole.
-    pub fn body_bytes(&self) -> usize {
-        self.exchange.borrow().body_bytes
     }
 
     /// True while received bytes wait for hyper, which reads on only after the next answer.
@@ -393,7 +380,7 @@ impl Conversation {
         let request = self.exchange.borrow_mut().request.take()?;
         self.serial = self.serial.wrapping_add(1);
         self.is_asking = true;
-        self.has_begun = false;
+        self.unasked_bytes = 0;
         Some(request)
     }
 

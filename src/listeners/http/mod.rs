@@ -75,10 +75,10 @@ impl Http {
         conversation.filter(|conversation| conversation.is_asking)
     }
 
-    /// Bytes of a connection's request whose body has not come in whole.
-    pub fn body_bytes(&self, key: Key) -> usize {
+    /// Bytes of a connection's request that has not come in whole.
+    pub fn unasked_bytes(&self, key: Key) -> usize {
         let conversation = self.conversations.get(&key);
-        conversation.map_or(0, |conversation| conversation.body_bytes())
+        conversation.map_or(0, |conversation| conversation.unasked_bytes)
     }
 
     /// Where events of a request go, while it is being answered with them.
@@ -129,6 +129,7 @@ impl Shard {
         let new = || Box::new(Conversation::new(settings, listener));
         let conversation = self.http.conversations.entry(key).or_insert_with(new);
         conversation.push(fresh);
+        self.partial_bytes += fresh.len();
         // Early data can be a replay: it waits for the end of the handshake.
         if secured {
             self.pump(ring, key);
@@ -159,7 +160,9 @@ impl Shard {
         let Some(mut conversation) = self.http.conversations.remove(&key) else {
             return;
         };
-        self.partial_bytes = self.partial_bytes.saturating_sub(conversation.body_bytes());
+        self.partial_bytes = self
+            .partial_bytes
+            .saturating_sub(conversation.unasked_bytes);
         loop {
             let Some(connection) = self.desk.slab.get_mut(key) else {
                 return;
@@ -203,7 +206,7 @@ impl Shard {
         }
         let has_input = conversation.has_input();
         let is_asking = conversation.is_asking || conversation.events.is_some();
-        self.partial_bytes += conversation.body_bytes();
+        self.partial_bytes += conversation.unasked_bytes;
         self.http.conversations.insert(key, conversation);
         let now_ms = self.desk.now_ms;
         let Some(connection) = self.desk.slab.get_mut(key) else {
@@ -270,7 +273,7 @@ impl Shard {
     /// Nothing whole has come for too long.
     pub(super) fn http_late(&mut self, ring: &mut Ring, key: Key) {
         let conversation = self.http.conversations.get(&key);
-        let begun = conversation.is_some_and(|conversation| conversation.has_begun);
+        let begun = conversation.is_some_and(|conversation| conversation.unasked_bytes > 0);
         let Some(connection) = self.desk.slab.get_mut(key) else {
             return;
         };

@@ -201,6 +201,11 @@ impl TlsStream {
         }
     }
 
+    /// Bytes of a record, or of a handshake, that have not come in whole.
+    pub fn pending_bytes(&self) -> usize {
+        self.inner.pending.len()
+    }
+
     /// Gives back spare memory. What is incomplete stays.
     pub fn hibernate(&mut self) {
         self.inner.pending.shrink_to_fit();
