@@ -470,9 +470,7 @@ impl Negotiation {
             (Err(error), _) => return Order::End(error),
             (_, None) => return Order::End(StreamError::new(StreamCondition::NotAuthorized)),
         };
-        let Some(id) = iq.attr("id") else {
-            let why = (StanzaCondition::BadRequest, "an iq must have an id");
-            reply::error_parts("iq", None, "", None, why, out);
+        let Some(id) = well_shaped(&iq, out) else {
             return Order::Go;
         };
         let bind = iq
@@ -518,17 +516,35 @@ impl Negotiation {
     }
 }
 
+/// The id of a request, where it has one and exactly one child (RFC 6120 section 8.2.3); otherwise the
+/// error is written.
+fn well_shaped<'a>(iq: &'a Element, out: &mut Vec<u8>) -> Option<&'a str> {
+    let id = iq.attr("id");
+    let is_request = matches!(iq.attr("type"), Some("get" | "set"));
+    let text = match (id, iq.children().count()) {
+        (None, _) => "an iq must have an id",
+        (Some(_), 1) => return id,
+        (Some(_), _) if !is_request => return id,
+        (Some(_), _) => "a request has one child",
+    };
+    let why = (StanzaCondition::BadRequest, text);
+    reply::error_parts("iq", None, "", id, why, out);
+    None
+}
+
 /// XEP-0077 before login; anything else may not be asked yet.
 fn register(found: Found<'_>, out: &mut Vec<u8>) -> Order {
     let iq = match found.tree() {
         Ok(iq) => iq,
         Err(error) => return Order::End(error),
     };
-    let id = iq.attr("id").unwrap_or_default();
     let set = match iq.attr("type") {
         Some("get") => false,
         Some("set") => true,
         _ => return Order::End(StreamError::new(StreamCondition::NotAuthorized)),
+    };
+    let Some(id) = well_shaped(&iq, out) else {
+        return Order::Go;
     };
     match iq.child("query", ns::REGISTER) {
         Some(query) => Order::Register {
