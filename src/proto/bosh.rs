@@ -290,7 +290,7 @@ impl<R> Session<R> {
         };
         self.next_rid += 1;
         self.check_key(&body)?;
-        if let Some(pause) = body.pause {
+        if let Some(pause) = body.pause.filter(|pause| *pause > 0) {
             // Section 10: as if it were away, for so long.
             self.inactivity_ms = pause.min(self.options.pause_max_s) * 1000;
             self.polled_ms = 0;

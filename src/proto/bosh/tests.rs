@@ -198,6 +198,23 @@ fn what_nobody_waits_for_is_left_at_the_end() {
     assert_eq!(session.take_outbound(), b"<m/>");
 }
 
+/// A pause of no time would end the session before its client could say more.
+#[test]
+fn a_pause_of_nothing_is_none() {
+    for (pause, away_ms) in [(0, 30_000), (5, 5_000), (500, 120_000)] {
+        let mut session = session(1);
+        go(&mut session, 100, "", 0);
+        let text = format!(
+            "<body rid='101' sid='s' pause='{pause}' xmlns='http://jabber.org/protocol/httpbind'/>"
+        );
+        let request = session.request(body(&text).expect("a body"), 1, 0);
+        assert_eq!(request.expect("within"), None);
+        assert!(session.next(0).is_ok());
+        session.answers(0, true, |_, _| {});
+        assert_eq!(session.due_ms(), away_ms, "{pause}");
+    }
+}
+
 #[test]
 fn keys() {
     let hash = |text: &str| {
