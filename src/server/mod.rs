@@ -14,6 +14,7 @@ pub mod tls;
 mod watch;
 
 use std::hash::RandomState;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
@@ -281,10 +282,29 @@ fn bind(listener: &Listener, cores: usize) -> Result<(socket::Bound, Vec<u32>), 
 }
 
 fn taken(listener: &Listener, address: SocketAddr, error: &std::io::Error) -> Failure {
+    let path = &listener.path;
     Failure::new(format!(
-        "{} cannot listen on {address}: {error}\nStop what listens there, or change the port in {}",
-        listener.path, listener.path
+        "{path} cannot listen on {address}: {error}\n{}",
+        remedy(error.kind(), path)
     ))
+}
+
+/// What helps against an address that cannot be had.
+fn remedy(kind: ErrorKind, path: &str) -> String {
+    match kind {
+        ErrorKind::AddrNotAvailable => format!(
+            "No interface of this machine has that address: change ip_address in {path}, or add the \
+             address (`ip address add`)"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "A port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE \
+             (AmbientCapabilities= of the unit): give it, or change the port in {path}"
+        ),
+        ErrorKind::AddrInUse => {
+            format!("Stop what listens there, or change the port in {path}")
+        }
+        _ => format!("Change ip_address or port in {path}"),
+    }
 }
 
 type Started = (Shards, Vec<Outside<Note>>);
@@ -378,5 +398,30 @@ async fn serve_on_core(parts: Parts, own: Vec<(u16, OwnedFd, u32)>) {
         // A shard that is gone takes its users with it: better to be started again.
         tracing::error!("a core failed; the server ends");
         std::process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_had_has_its_own_remedy() {
+        let remedies = [
+            (ErrorKind::AddrInUse, "Stop what listens there"),
+            (
+                ErrorKind::AddrNotAvailable,
+                "change ip_address in listen.c2s[0]",
+            ),
+            (ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+            (ErrorKind::Unsupported, "Change ip_address or port"),
+        ];
+        for (kind, part) in remedies {
+            let said = remedy(kind, "listen.c2s[0]");
+            assert!(said.contains(part), "{said}");
+        }
+        let elsewhere = "192.0.2.1:0".parse().expect("an address");
+        let error = socket::bind(elsewhere, 1).expect_err("TEST-NET-1 is nowhere");
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
     }
 }
