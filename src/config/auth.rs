@@ -376,7 +376,8 @@ impl Auth {
     }
 
     /// Whether any method is on that this version has.
-    pub(crate) fn lets_in(&self) -> bool {
+    #[must_use]
+    pub fn lets_in(&self) -> bool {
         let served = [Method::Internal, Method::Anonymous];
         self.enabled().iter().any(|method| served.contains(method))
     }

@@ -135,10 +135,13 @@ impl Start<'_> {
                      {ACCEPTS_PER_CORE_MAX} a core at most"
                 ));
             }
-            for host in settings.without_login(listener) {
+            // A host without any method is named by a notice of the configuration.
+            let config = &self.loaded.config;
+            let served = |host: &&str| config.auth_of(host).lets_in();
+            for host in settings.without_login(listener).filter(served) {
                 lines.push(format!(
-                    "  warning    {}: nobody can log in to {host}: enable a method, such as \
-                     [auth.internal]",
+                    "  warning    {}: nobody can log in to {host} here: enable a method that \
+                     the listener allows, and a mechanism that it can offer",
                     listener.path
                 ));
             }
@@ -199,7 +202,9 @@ fn machine_warnings(loaded: &Loaded) -> Vec<String> {
 
 fn listener_line(listener: &Listener) -> String {
     let mut shares: Vec<String> = listener.acceptors.iter().map(u32::to_string).collect();
-    if shares.len() > 1 && shares.iter().all(|share| *share == shares[0]) {
+    if shares.len() == 1 {
+        shares = vec![format!("{} on one core", shares[0])];
+    } else if shares.iter().all(|share| *share == shares[0]) {
         shares = vec![format!("{} on each of {} cores", shares[0], shares.len())];
     } else {
         shares = vec![format!("{} on {} cores", shares.join(" + "), shares.len())];
