@@ -56,7 +56,6 @@ const TABLE: &[(&str, Effect)] = &[
     ("general.registration_timeout", Works),
     ("general.hide_service_name", Works),
     ("runtime", Works),
-    ("listen", Works),
     ("listen.c2s", Works),
     ("listen.*.tls.dhfile", Nothing(NO_FINITE_FIELD)),
     ("listen.*.tls.module", Nothing(OTHER_LIBRARY)),
@@ -235,6 +234,8 @@ impl Walk<'_, '_> {
                 }
             }
             (_, Some(Works)) => {}
+            // Of an empty section nothing can be without effect, and `[modules]` has one.
+            (Value::Table(_), None | Some(Nothing(_))) if !section_without(path) => {}
             (_, Some(Nothing(why) | NotServed(why))) => self.tell(&node.place, path, why),
             (_, None) => self.tell(&node.place, path, NOT_IMPLEMENTED),
         }

@@ -105,6 +105,9 @@ pub(crate) fn read(check: &mut Check<'_>, config: &Config, section: &Node) -> Ve
         }
         if let Some(section) = node.get("modules") {
             modules::check_section(check, section);
+            if let Some(modules) = &modules {
+                modules::check_any(check, section, modules);
+            }
         }
         if let Some(section) = node.get("outgoing_pools") {
             pools::check(check, section);

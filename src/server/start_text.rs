@@ -12,7 +12,9 @@ use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::cli::version;
 use crate::config::Config;
+use crate::config::Level;
 use crate::config::Modules;
+use crate::config::Notice;
 use crate::config::runtime::LogFormat;
 use crate::listeners::settings::Listener;
 use crate::listeners::settings::Settings;
@@ -122,32 +124,7 @@ impl Start<'_> {
         );
         lines.extend(machine_warnings(self.loaded));
         for listener in settings.listeners() {
-            lines.push(listener_line(listener));
-            if let Some(warning) = self.report.backlog_warning(listener.backlog) {
-                lines.push(format!("  warning    {}: {warning}", listener.path));
-            }
-            lines.extend(tls_warnings(listener));
-            let served: u32 = listener.acceptors.iter().sum();
-            if served < listener.num_acceptors {
-                let (path, wished) = (&listener.path, listener.num_acceptors);
-                lines.push(format!(
-                    "  note       {path}: num_acceptors = {wished} is served with {served}, \
-                     {ACCEPTS_PER_CORE_MAX} a core at most"
-                ));
-            }
-            // A host without any method is named by a notice of the configuration.
-            let config = &self.loaded.config;
-            let served = |host: &&str| config.auth_of(host).lets_in();
-            for host in settings.without_login(listener).filter(served) {
-                lines.push(format!(
-                    "  warning    {}: nobody can log in to {host} here: enable a method that \
-                     the listener allows, and a mechanism that it can offer",
-                    listener.path
-                ));
-            }
-            if let Some(why) = settings.plain_withheld(listener) {
-                lines.push(format!("  note       {}: {why}", listener.path));
-            }
+            lines.extend(self.listener_lines(settings, listener));
         }
         for made in self.made {
             let (certificate, names) = (made.certificate.display(), made.names.join(", "));
@@ -161,7 +138,7 @@ impl Start<'_> {
         }
         lines.extend(modules_lines(&self.loaded.config));
         let notices = self.loaded.config.notices.iter();
-        lines.extend(notices.map(|notice| format!("  notice     {notice}")));
+        lines.extend(notices.map(notice_line));
         let data = self.loaded.data_folder();
         lines.push(format!("  data       {}", data.display()));
         let host = settings.hosts.names().next().unwrap_or_default();
@@ -170,6 +147,37 @@ impl Start<'_> {
         ));
         lines.push(String::new());
         lines.join("\n")
+    }
+
+    /// A listener, and what is to be said about it.
+    fn listener_lines(&self, settings: &Settings, listener: &Listener) -> Vec<String> {
+        let mut lines = vec![listener_line(listener)];
+        if let Some(warning) = self.report.backlog_warning(listener.backlog) {
+            lines.push(format!("  warning    {}: {warning}", listener.path));
+        }
+        lines.extend(tls_warnings(listener));
+        let served: u32 = listener.acceptors.iter().sum();
+        if served < listener.num_acceptors {
+            let path = &listener.path;
+            lines.push(format!(
+                "  note       {path}: of num_acceptors {served} are kept, \
+                 {ACCEPTS_PER_CORE_MAX} a core at most"
+            ));
+        }
+        // A host without any method is named by a notice of the configuration.
+        let config = &self.loaded.config;
+        let served = |host: &&str| config.auth_of(host).lets_in();
+        for host in settings.without_login(listener).filter(served) {
+            lines.push(format!(
+                "  warning    {}: nobody can log in to {host} here: enable a method that \
+                 the listener allows, and a mechanism that it can offer",
+                listener.path
+            ));
+        }
+        if let Some(why) = settings.plain_withheld(listener) {
+            lines.push(format!("  note       {}: {why}", listener.path));
+        }
+        lines
     }
 }
 
@@ -198,6 +206,13 @@ fn machine_warnings(loaded: &Loaded) -> Vec<String> {
         .filter(|row| row.verdict != Verdict::Ok)
         .map(|row| format!("  warning    {}", row.warning()))
         .collect()
+}
+
+fn notice_line(notice: &Notice) -> String {
+    match notice.level {
+        Level::Warning => format!("  warning    {notice}"),
+        Level::NoEffect | Level::Info => format!("  notice     {notice}"),
+    }
 }
 
 fn listener_line(listener: &Listener) -> String {

@@ -29,6 +29,7 @@ use super::check::Check;
 use super::decode::Decode;
 use super::decode::text;
 use super::effect;
+use super::error::Level;
 use super::option::Kind;
 use super::option::Opt;
 use super::option::Range;
@@ -252,6 +253,9 @@ impl Register {
 /// The rules between this section and others.
 pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: &Node) {
     check_section(check, section);
+    if !section.place.path().is_empty() {
+        check_any(check, section, &config.modules);
+    }
     let own = config
         .host_config
         .iter()
@@ -264,6 +268,16 @@ pub(crate) fn check(check: &mut Check<'_>, config: &Config, section: &Node) {
         if name != ALL && !references::is_rule(config, name) {
             references::undefined_rule(check, &register.access.place, name);
         }
+    }
+}
+
+/// Who writes only what is neither on nor off, the times of BOSH for instance, has switched off
+/// everything else, and may not have meant to.
+pub(crate) fn check_any(check: &mut Check<'_>, section: &Node, modules: &Modules) {
+    if modules.names().0.is_empty() {
+        let text = "switches every feature off: only those are on that it lists, and without it all \
+                    but mod_register are";
+        check.notice(Level::Warning, &section.place, text);
     }
 }
 

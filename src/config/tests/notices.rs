@@ -102,6 +102,29 @@ fn a_host_without_logins_is_named() {
 }
 
 #[test]
+fn a_list_of_modules_that_switches_everything_off_is_named() {
+    let off = "switches every feature off";
+    for text in ["[modules]\n", "[modules.mod_bosh]\n", "[modules.mod_muc]\n"] {
+        assert!(says(text, Level::Warning, "modules", off));
+    }
+    let own = "[[host_config]]\nhost = 'h'\nmodules = {}\n";
+    assert!(says(own, Level::Warning, "host_config[0].modules", off));
+    for text in [
+        "",
+        "[modules.mod_ping]\n",
+        "[modules.mod_bosh]\n[modules.mod_roster]\n",
+    ] {
+        assert!(!notices(text).iter().any(|(.., text)| text.contains(off)));
+    }
+    let empty = "[auth]\n[access]\n[s2s]\n[services]\n[modules]\n";
+    assert!(
+        !notices(empty)
+            .iter()
+            .any(|(level, ..)| *level == Level::NoEffect)
+    );
+}
+
+#[test]
 fn a_proxy_on_loopback_or_by_name_needs_no_warning() {
     for text in [
         "ip_address = '127.0.0.1'",
