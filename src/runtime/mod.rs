@@ -8,6 +8,11 @@
 //! the mesh, touched once per batch.
 
 pub mod background;
+#[expect(
+    unsafe_code,
+    reason = "the allocator is asked by calls that std does not have"
+)]
+pub mod memory;
 pub mod mesh;
 pub mod shards;
 #[expect(

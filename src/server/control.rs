@@ -17,9 +17,12 @@ use super::log::Log;
 use super::notify;
 use super::reload::Reload;
 use crate::cli::Failure;
+use crate::runtime::memory::Memory;
 
 /// Time between two looks at certificate files and at what the log left out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Such looks between two at the memory that nobody needs.
+const LOOKS_A_MEMORY_LOOK: u32 = 5;
 /// Signals that wait; more of the same kind say nothing new.
 const SIGNALS_MAX: usize = 16;
 
@@ -78,6 +81,8 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let status = format!("serving {} listeners", server.addresses().len());
     notify::ready(&status);
+    let mut memory = Memory::new();
+    let mut looks = 0;
     loop {
         match told.recv_timeout(LOOK_EVERY) {
             Ok(Told::Reload) => {
@@ -90,7 +95,13 @@ pub(super) fn run(
                 tracing::info!(signal, "stopping");
                 break;
             }
-            Err(RecvTimeoutError::Timeout) => reload.look_at_files(),
+            Err(RecvTimeoutError::Timeout) => {
+                reload.look_at_files();
+                looks += 1;
+                if looks % LOOKS_A_MEMORY_LOOK == 0 {
+                    memory.look();
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Failure::new("nothing catches signals any more"));
             }
