@@ -277,7 +277,12 @@ impl Dashboard {
         match (&self.password, &self.password_file) {
             (None, None) => {
                 let accepted = "expected `password` or `password_file` beside it";
-                check.error(&self.username.place, "has no password", accepted);
+                // A name that is missing was reported, and has no place.
+                let place = match self.username.is_empty() {
+                    true => &self.path.place,
+                    false => &self.username.place,
+                };
+                check.error(place, "has no password", accepted);
             }
             (Some(_), Some(file)) => {
                 let text = "has no effect: there is a `password` too";

@@ -258,6 +258,18 @@ fn a_file_without_general_names_what_it_lacks() {
 }
 
 #[test]
+fn a_dashboard_without_name_and_password_is_told_where_it_is() {
+    let text = "[[listen.http]]\nport = 1\nip_address = '::1'\n\
+                [[listen.http.handlers.meerkat_dashboard]]\nhost = '_'\npath = '/'\n";
+    let errors = after_general(text).expect_err("no login");
+    let found: Vec<_> = errors
+        .iter()
+        .map(|error| (error.place().file(), error.line()))
+        .collect();
+    assert_eq!(found, [("test.toml", 5), ("test.toml", 7)], "{errors}");
+}
+
+#[test]
 fn names_of_hosts_are_compared_as_addresses_are() {
     let text = "
 general = {hosts = ['EXAMPLE.org.', 'B'], host_types = ['Some Type'], default_server_domain = 'B'}
