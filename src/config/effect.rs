@@ -12,6 +12,7 @@ use super::check::Check;
 use super::error::Level;
 use super::listen::ShaperChoice;
 use super::references;
+use super::references::NUMBER_RULES;
 use super::source::Place;
 use super::tree::Entry;
 use super::tree::Node;
@@ -156,9 +157,6 @@ const TABLE: &[(&str, Effect)] = &[
     ("services", Nothing(NOT_IMPLEMENTED)),
 ];
 
-/// Rules that are asked for by name, whatever the file says.
-const ASKED_RULES: &[&str] = &["max_user_sessions", "max_user_offline_messages"];
-
 /// Adds a notice for each key of the file that does nothing.
 pub(crate) fn notices(check: &mut Check<'_>, root: &Node, config: &Config) {
     let mut walk = Walk {
@@ -289,7 +287,7 @@ struct Asked {
 impl Asked {
     fn of(config: &Config) -> Self {
         let mut asked = Self {
-            rules: ASKED_RULES.iter().map(|&rule| rule.into()).collect(),
+            rules: NUMBER_RULES.iter().map(|&rule| rule.into()).collect(),
             classes: BTreeSet::new(),
             shapers: BTreeSet::new(),
         };
@@ -314,8 +312,10 @@ impl Asked {
     }
 
     fn by_listeners(&mut self, config: &Config) {
-        self.shapers
-            .insert(config.s2s.outgoing.shaper.value.clone());
+        let outgoing = &config.s2s.outgoing.shaper.value;
+        if outgoing != "none" {
+            self.shapers.insert(outgoing.clone());
+        }
         for listener in &config.listeners {
             if effect_of(&format!("listen.{}", listener.type_name())) != Some(Works) {
                 continue;

@@ -17,11 +17,15 @@ use super::listen::ListenerKind;
 use super::listen::ShaperChoice;
 use super::source::Place;
 
+/// Rules that are asked for by name, whatever the file says, and that give numbers.
+pub(super) const NUMBER_RULES: &[&str] = &["max_user_sessions", "max_user_offline_messages"];
+
 /// Resolves and checks every reference.
 pub(crate) fn resolve(check: &mut Check<'_>, config: &mut Config) {
     resolve_shapers(check, config);
     check_outgoing_shapers(check, config);
     check_access(check, config);
+    check_numbers(check, config);
     check_methods(check, config);
     check_classes(check, config);
 }
@@ -130,6 +134,19 @@ fn check_access(check: &mut Check<'_>, config: &Config) {
 pub(crate) fn undefined_rule(check: &mut Check<'_>, place: &Place, name: &str) {
     let text = format!("no rule of [access] is called {name:?}: everyone is denied");
     check.notice(Level::Warning, place, text);
+}
+
+/// Rules whose values are numbers: another word counts as if nothing were written.
+fn check_numbers(check: &mut Check<'_>, config: &Config) {
+    for rule in NUMBER_RULES {
+        for clause in clauses(config, rule) {
+            let value = &clause.value;
+            if matches!(&value.value, Granted::Word(word) if word != "infinity") {
+                let text = "neither a number nor \"infinity\": the default holds";
+                check.notice(Level::Warning, &value.place, text);
+            }
+        }
+    }
 }
 
 fn check_decisions<'a>(check: &mut Check<'_>, clauses: impl Iterator<Item = &'a Clause>) {

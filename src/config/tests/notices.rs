@@ -65,6 +65,15 @@ fn warnings() {
         "auth.password.scram_iterations",
         "RFC 5802"
     ));
+    let number = "[access]\nmax_user_sessions = [{acl = 'all', value = 'ten'}]";
+    assert!(says(
+        number,
+        Level::Warning,
+        "access.max_user_sessions[0].value",
+        "neither a number"
+    ));
+    let none = "[shaper.none]\nmax_rate = 1";
+    assert!(says(none, Level::NoEffect, "shaper.none", "no effect"));
     let register = "[modules.mod_register]\naccess = 'r'";
     assert!(says(
         register,
