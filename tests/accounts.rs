@@ -290,6 +290,17 @@ fn check_tells_every_error_or_a_summary() {
         "bad.toml",
         "[general]\nhots = [\"a\"]\nloglevel = 7\n[listen]\n",
     );
+    site.write("bad_tls.toml", "[general]\nhosts = ['a.example']\ndefault_server_domain = 'a.example'\n[s2s.outgoing]\ntls.cacertfile = 'bad_tls.toml'\n[[listen.c2s]]\nport = 0\n");
+    let said = site.run(&["check", "-c", "bad_tls.toml"], "");
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err
+            .contains("s2s.outgoing.tls.cacertfile: no PEM certificate"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("bad_tls.toml:5:18"), "{}", said.err);
+
     let said = site.run(&["check", "-c", "bad.toml"], "");
     assert_eq!((said.code, said.out.as_str()), (1, ""));
     for part in ["bad.toml", "hots", "loglevel", "hosts"] {

@@ -9,6 +9,8 @@ use crate::cli::Failure;
 use crate::cli::Loaded;
 use crate::config::Config;
 use crate::config::Errors;
+use crate::config::Place;
+use crate::config::Sited;
 use crate::config::listen::ListenerKind;
 use crate::config::listen::Tls;
 use crate::config::listen::TlsMode;
@@ -21,6 +23,8 @@ use crate::net::dial::Dialler;
 use crate::net::dial::Override;
 use crate::net::resolve::DnsOptions;
 use crate::net::tls::TlsClient;
+use crate::net::tls::TlsConfigError;
+use crate::net::tls::TlsKey;
 use crate::net::tls::TlsOptions;
 use crate::net::tls::TlsVersions;
 use crate::net::tls::VerifyMode;
@@ -158,26 +162,75 @@ pub fn client(loaded: &Loaded) -> Result<Client, Errors> {
             options.certfile = String::new();
         }
     }
-    let place = match (&s2s.use_starttls, loaded.config.listeners.first()) {
-        (Some(wanted), _) => Some(&wanted.place),
-        (None, Some(listener)) => Some(&listener.place),
-        (None, None) => None,
-    };
     match TlsClient::build(&options, &read) {
         Ok(client) => Ok((Some(client), wish, trusted_only)),
         Err(errors) => {
-            let mut all: Option<Errors> = None;
+            let mut all = Errors::default();
             for error in errors {
-                let text = format!("s2s.outgoing: {error}");
-                let found = place.map(|place| Errors::at(place, text));
-                match (&mut all, found) {
-                    (Some(all), Some(found)) => all.merge(found),
-                    (all, found) => *all = found.or_else(|| all.take()),
-                }
+                all.merge(match place(&loaded.config, &error) {
+                    Some(place) => Errors::at(place, error.text),
+                    None => Errors::at(&loaded.config.whole, format!("s2s.outgoing: {error}")),
+                });
             }
-            all.map_or(Ok((None, TlsWish::No, false)), Err)
+            Err(all)
         }
     }
+}
+
+/// Where the option at fault is written: in `s2s.outgoing.tls`, in `[s2s]` in the manner of 6.3, or,
+/// for the certificate that is shared, in the table of a listener.
+fn place<'a>(config: &'a Config, error: &TlsConfigError) -> Option<&'a Place> {
+    let s2s = &config.s2s;
+    let file = |file: &'a Option<Sited<String>>| file.as_ref().map(|file| &file.place);
+    let tls = s2s.outgoing.tls.as_ref().map(|tls| &tls.client);
+    let own = listeners_own(config);
+    let written = match error.key {
+        TlsKey::Certfile => [
+            tls.and_then(|tls| file(&tls.certfile)),
+            file(&s2s.certfile),
+            own.map(|tls| &tls.certfile.place),
+        ],
+        TlsKey::Keyfile => [
+            tls.and_then(|tls| file(&tls.keyfile)),
+            own.and_then(|tls| file(&tls.keyfile)),
+            None,
+        ],
+        TlsKey::Cacertfile => [
+            tls.and_then(|tls| file(&tls.cacertfile)),
+            file(&s2s.cafile),
+            None,
+        ],
+        TlsKey::Ciphers => [
+            tls.and_then(|tls| file(&tls.ciphers)),
+            file(&s2s.ciphers),
+            None,
+        ],
+        TlsKey::Versions => [
+            tls.and_then(|tls| tls.versions.first())
+                .map(|version| &version.place),
+            None,
+            None,
+        ],
+        TlsKey::CrlFiles => [
+            tls.and_then(|tls| tls.crl_files.get(error.index.unwrap_or(0)))
+                .map(|file| &file.place),
+            None,
+            None,
+        ],
+        TlsKey::Password => [
+            tls.and_then(|tls| tls.password.as_ref())
+                .map(|password| &password.place),
+            None,
+            None,
+        ],
+        TlsKey::VerifyMode
+        | TlsKey::KeepSecrets
+        | TlsKey::EarlyData
+        | TlsKey::SessionTickets
+        | TlsKey::Dhfile => [None; 3],
+    };
+    let wanted = s2s.use_starttls.as_ref().map(|wanted| &wanted.place);
+    written.into_iter().flatten().next().or(wanted)
 }
 
 fn listeners_own(config: &Config) -> Option<&Tls> {
@@ -193,8 +246,7 @@ fn listeners_own(config: &Config) -> Option<&Tls> {
 /// `s2s.outgoing.tls`.
 fn table(tls: &crate::config::s2s::OutgoingTls) -> TlsOptions {
     let client = &tls.client;
-    let path =
-        |file: &Option<crate::config::Sited<String>>| file.as_ref().map(|file| file.value.clone());
+    let path = |file: &Option<Sited<String>>| file.as_ref().map(|file| file.value.clone());
     let offers = |version: &str| {
         client.versions.is_empty() || client.versions.iter().any(|found| found.value == version)
     };
