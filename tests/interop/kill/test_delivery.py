@@ -38,6 +38,9 @@ MESSAGE = "<message to='reader@localhost' type='chat' id='m{0}'><body>{0}</body>
 FENCE = (
     "<iq type='set' id='f{0}'><query xmlns='jabber:iq:roster'><item jid='c@example.org' name='{0}'/></query></iq>"
 )
+# Answered by the core that keeps the messages, once it has taken them all: only what is asked of the store after that
+# is behind them.
+TAKEN = "<iq type='get' id='t{0}' to='reader@localhost'><vCard xmlns='vcard-temp'/></iq>"
 KEPT = re.compile(
     r"<body>(\d+)</body><delay xmlns='urn:xmpp:delay' from='localhost' stamp='[^']+'/>"
     r"<stanza-id xmlns='urn:xmpp:sid:0' by='reader@localhost' id='([^']+)'/></message>"
@@ -50,9 +53,16 @@ def keep(server, closing, first, number):
     wire.login("writer", "secret")
     for start in range(first, first + number, PAGE):
         burst = range(start, min(start + PAGE, first + number))
-        wire.send("".join(MESSAGE.format(n) for n in burst) + FENCE.format(start))
-        wire.until_tag("iq", f"f{start}", "result")
+        wire.send("".join(MESSAGE.format(n) for n in burst))
+        until_kept(wire, start)
     wire.close()
+
+
+def until_kept(wire, number):
+    wire.send(TAKEN.format(number))
+    wire.until_tag("iq", f"'t{number}'")
+    wire.send(FENCE.format(number))
+    wire.until_tag("iq", f"f{number}", "result")
 
 
 def struck(server, closing, after):
@@ -134,8 +144,7 @@ def stuck(server, closing):
     for start in range(0, TOO_MANY, PAGE):
         burst = range(start, start + PAGE)
         writer.send("".join(MESSAGE.format(n).replace("<body>", f"<body>{long}") for n in burst))
-        writer.send(FENCE.format(start))
-        writer.until_tag("iq", f"f{start}", "result")
+        until_kept(writer, start)
     reader = closing(Wire(server.listeners[0].address, receive_buffer=4096))
     reader.login("reader", "secret")
     reader.send("<presence/>")
