@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use rustix::time::ClockId;
+use rustix::time::clock_gettime;
+
 /// What a process tree has used so far, and holds now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
@@ -33,6 +36,13 @@ pub(crate) fn usage(root: u32) -> Option<Usage> {
     Some(sum)
 }
 
+/// CPU time of this process in nanoseconds. The scheduler's count of whoever runs is from when it last
+/// ran out, which in a short run may be never.
+pub(crate) fn own_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 fn first_number(text: &str) -> u64 {
     let first = text.split_whitespace().next();
     first.and_then(|word| word.parse().ok()).unwrap_or(0)
@@ -46,6 +56,15 @@ mod tests {
     fn this_process_has_used_something() {
         let usage = usage(std::process::id()).expect("it runs");
         assert!(usage.cpu_ns > 0 && usage.rss_kib > 0, "{usage:?}");
+    }
+
+    #[test]
+    fn work_without_a_pause_is_seen() {
+        for _ in 0..1_000 {
+            let before = own_cpu_ns();
+            std::hint::black_box((0..1_000).map(std::hint::black_box).sum::<u64>());
+            assert!(own_cpu_ns() > before);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::plot::Curve;
 use crate::process::Usage;
+use crate::process::own_cpu_ns;
 use crate::process::usage;
 
 /// The longest latency that is told apart.
@@ -29,7 +30,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 pub(crate) struct Both {
     /// The server's process tree.
     pub(crate) server: Usage,
-    own: Usage,
+    own_cpu_ns: u64,
 }
 
 impl Both {
@@ -38,23 +39,22 @@ impl Both {
         let of = |pid| usage(pid).unwrap_or_default();
         Self {
             server: pid.map(of).unwrap_or_default(),
-            own: of(std::process::id()),
+            own_cpu_ns: own_cpu_ns(),
         }
     }
 }
 
 /// The figures of every run.
 pub(crate) fn costs(before: Both, after: Both, count: usize, took: Duration) -> Value {
-    let each_us = |before: Usage, after: Usage| {
-        after.cpu_ns.saturating_sub(before.cpu_ns) as f64 / 1000.0 / count as f64
-    };
+    let each_us =
+        |before: u64, after: u64| after.saturating_sub(before) as f64 / 1000.0 / count as f64;
     json!({
         "count": count,
         "seconds": took.as_secs_f64(),
         "per_second": count as f64 / took.as_secs_f64(),
-        "server_cpu_us": each_us(before.server, after.server),
+        "server_cpu_us": each_us(before.server.cpu_ns, after.server.cpu_ns),
         "server_rss_kib": after.server.rss_kib,
-        "stampede_cpu_us": each_us(before.own, after.own),
+        "stampede_cpu_us": each_us(before.own_cpu_ns, after.own_cpu_ns),
     })
 }
 
