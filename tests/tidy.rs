@@ -222,7 +222,7 @@ const RULES: &[Rule] = &[
         bad: &[("docs/README.md", "see \"/home/ann/meerkat\"")],
         good: &[(
             "docs/README.md",
-            "see https://example.org/home/ and $ROOT/work/",
+            "see https://example.org/home/ and $ROOT/home/",
         )],
     },
     Rule {

@@ -46,8 +46,8 @@ const UNSAFE: &[&str] = &[
 /// How far above an unsafe block its reason may begin, in lines.
 const SAFETY_LINES: usize = 8;
 
-/// Folders of one developer's machine.
-const PRIVATE_PATHS: &[&str] = &["/root/", "/work/", "/home/", "/Users/"];
+/// Where people have their folders.
+const PRIVATE_PATHS: &[&str] = &["/root/", "/home/", "/Users/"];
 
 /// Every file but this one, which has to name what it looks for.
 fn files(tree: &Tree) -> impl Iterator<Item = &File> {
