@@ -11,6 +11,7 @@ use super::error::Level;
 use super::listen::ListenerKind;
 use super::listen::TlsMode;
 use super::listen::address::parse_ip;
+use super::listen::tls::VERSIONS;
 use super::modules::Policy;
 use super::option::Kind;
 use super::option::Repeats;
@@ -247,6 +248,16 @@ impl S2s {
             if let (Some(old), Some(newer)) = (old, newer) {
                 let message = format!("{} is written too", newer.place.path());
                 check.error(&old.key_place, message, "only one of the two");
+            }
+        }
+        let tls = self.outgoing.tls.iter();
+        for found in tls.flat_map(|tls| &tls.client.versions) {
+            if let Err(why) = (VERSIONS.check)(&found.value) {
+                check.error(
+                    &found.place,
+                    why,
+                    &format!("expected {}", VERSIONS.accepted),
+                );
             }
         }
         if let Some(wanted) = &self.use_starttls

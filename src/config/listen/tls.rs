@@ -133,10 +133,12 @@ const SERVICE_MODE: &[Opt] = &[Opt::new(
     Unwritten::Text("tls"),
 )];
 
-const VERSION: Kind = Kind::Checked(Rule {
+/// Versions of TLS, here and where the server opens a connection.
+pub(crate) const VERSIONS: Rule = Rule {
     accepted: "\"tlsv1.2\" or \"tlsv1.3\"",
     check: version,
-});
+};
+const VERSION: Kind = Kind::Checked(VERSIONS);
 
 fn service_mode(word: &str) -> Result<(), String> {
     match word {

@@ -114,6 +114,8 @@ const MISTAKES: &[Mistake] = &[
     ("[[host_config]]\nhost = 'i'", (2, 8), "host_config[0].host", &["not in general.hosts or host_types", "\"h\""]),
     ("[[host_config]]\ngeneral.route_subdomains = 's2s'", (1, 1), "host_config[0].host", &["is missing"]),
     ("[[host_config]]\nhost = 'h'\n[[host_config]]\nhost = 'h'", (4, 8), "host_config[1].host", &["line 3"]),
+    ("s2s.outgoing.tls.versions = ['tlsv1.2', 'tlsv1.1']", (1, 41), "s2s.outgoing.tls.versions[1]", &["RFC 8996", "\"tlsv1.2\" or \"tlsv1.3\""]),
+    ("s2s.outgoing.tls.versions = ['tlsv1.3', 'tls']", (1, 41), "s2s.outgoing.tls.versions[1]", &["not accepted"]),
     ("s2s.outgoing.address = [{host = 'a b', ip_address = '::1'}]", (1, 33), "s2s.outgoing.address[0].host", &["\"a b\" is no domain", "such as \"example.org\""]),
     ("s2s.host_policy = [{host = 'u@h', policy = 'deny'}]", (1, 28), "s2s.host_policy[0].host", &["an address at one"]),
     ("[[listen.service]]\nport = 1\npassword = 'p'\ndomains = ['a/b']", (4, 12), "listen.service[0].domains[0]", &["is no domain"]),
